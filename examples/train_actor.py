@@ -7,22 +7,13 @@
     python examples/train_actor.py tiny --from-rollouts runs/demo/rollouts.sqlite --out runs/actor
                                              # train it further on states that help has reached
 
-The size of an actor and the number of its training steps determine its success rate. The episodes are those of
-`demonstrations.py`. The loss is the cross-entropy of the expert's action, plus a small weight on the cross-entropy of
-the prompt.
-
-Training on SIF has two stages. The choice of a room is a lookup in the observation, which a small Llama learns only
-after some 10,000 examples; until then it assigns equal probability to all room numbers. The first stage therefore uses
-shortened observations (the human's words, the admissible actions and the robot's position, without map and history),
-which are cheap and consist mostly of lookups. The second stage uses whole observations. Whole observations alone gave a
-success rate of 0.17 after the same amount of training. In CookingWorld the lookup is in the recipe: the first stage has
-the recipe, the inventory, and the decisions that prepare an ingredient. In BabyAI it is the place of the mission's
-object: the first stage has the objects, and the decisions in which this object is in view.
+The size of an actor and the number of its training steps (`actor_recipes.py`) determine its success rate. The episodes
+are those of `demonstrations.py`. The loss is the cross-entropy of the expert's action, plus a small weight on the
+cross-entropy of the prompt. Training has two stages: the first uses shortened observations (`first_stage.py`), the
+second whole observations.
 
 `--from-rollouts STORE` trains a shipped actor further, on states of collected episodes that were reached by a step of
-help. Its own training has none of them: it follows the expert or its own mistakes, and never a mixture of both. The
-targets are the expert's actions in these states (DAgger: Ross, Gordon and Bagnell 2011, with the mixture of actor and
-help as the policy that visits). `--states alone` is the control: as many states that were reached without help.
+help (`stored_states.py`). `--states alone` is the control: as many states that were reached without help.
 
 All draws come from one seed and run on one thread. On one machine with one torch version the weights are reproduced
 bit by bit, and their hash in training.json can be compared; other processors round differently in the last digit.
@@ -34,149 +25,32 @@ import argparse
 import hashlib
 import json
 import platform
-import re
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 import transformers
+from actor_recipes import PROMPT_LOSS, RECIPES, Recipe
 from demonstrations import FAMILIES, SPLIT, expert_decisions, read
+from first_stage import lookups
+from stored_states import STATES, stored_decisions
 
 from selfreg_gym import EpisodeSpec, InterventionVectorEnv, run_episodes
-from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.lm.batching import pad_right
 from selfreg_gym.lm.loading import limit_threads, load_causal, load_tokenizer
 from selfreg_gym.lm.prompts import actor_prompt, answer_text
 from selfreg_gym.lm.tokenizer import PromptEncoder, build_tokenizer
 from selfreg_gym.lm.training import finetune, seeded
-from selfreg_gym.store.rollouts import Rollouts
 from selfreg_gym.utils.random_streams import Purpose, stream
 
 CHECKPOINTS = Path(__file__).resolve().parent.parent / "agents" / "checkpoints"
-STATES = ("helped", "alone", "all")
-PROMPT_LOSS = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """The hyperparameters of an actor.
-
-    Attributes:
-        hidden, layers, heads: size of the Llama.
-        episodes: number of expert episodes of the actor-train split; the task kinds alternate.
-        steps: optimiser steps with whole observations, which determine the success rate.
-        short_steps: optimiser steps of the first stage, with shortened observations.
-        short_batch_size, batch_size, lr: of the optimiser in the first stage, in the second stage, in both.
-        prompt_loss: weight of the mean cross-entropy of the prompt, relative to that of the answer's tokens.
-        perturb: probability of a random action at a step.
-        init: standard deviation of the initial weights; with transformers' 0.02 narrow models need three times the
-            steps.
-        seed: seed of all draws.
-    """
-
-    hidden: int
-    layers: int
-    heads: int
-    episodes: int
-    steps: int
-    short_steps: int = 1200
-    short_batch_size: int = 32
-    batch_size: int = 8
-    lr: float = 3e-3
-    prompt_loss: float = PROMPT_LOSS
-    perturb: float = 0.1
-    init: float = 0.06
-    seed: int = 1
-
-
-RECIPES = {
-    "sif": {
-        "tiny": Recipe(hidden=96, layers=2, heads=3, episodes=6000, steps=800),
-        "strong": Recipe(hidden=128, layers=2, heads=4, episodes=12000, steps=5000),
-    },
-    "cookingworld": {
-        "tiny": Recipe(
-            hidden=96, layers=2, heads=3, episodes=3000, steps=2200, short_steps=2500, batch_size=16, perturb=0.12
-        ),
-    },
-    "babyai": {
-        "tiny": Recipe(hidden=96, layers=2, heads=3, episodes=7000, steps=500, short_steps=0, batch_size=32),
-        "strong": Recipe(
-            hidden=96,
-            layers=3,
-            heads=3,
-            episodes=12000,
-            steps=1500,
-            short_steps=4000,
-            short_batch_size=64,
-            batch_size=32,
-        ),
-    },
-}
 NAMES = ("strong", "tiny")
-
-# Actions of SIF that need no lookup, and the share of them that is kept in the first stage.
-_NO_LOOKUP, _NO_LOOKUP_SHARE = ("Done!", "Follow", "Give"), 0.25
-
-# The object of a mission of BabyAI.
-_OBJECT = re.compile(r"\b(?:red|green|blue|purple|yellow|grey) (?:ball|box|key|door)\b")
-
-# Actions of CookingWorld that follow from the recipe and the inventory.
-_PREPARE = ("chop", "cook", "dice", "slice", "prepare", "eat")
-
-
-def lookups(family: str, pairs: Sequence[tuple[str, str]], rng: np.random.Generator) -> list[tuple[str, str]]:
-    """The decisions of the first stage, with shortened observations.
-
-    Args:
-        family: the tasks.
-        pairs: ``(observation, action)`` of all decisions.
-        rng: draws which decisions without a lookup are kept.
-    """
-    if family == "babyai":
-        return [(objects_of(text), action) for text, action in pairs if len(_in_view(text)) == 1]
-    if family == "cookingworld":
-        return [(recipe_of(text), action) for text, action in pairs if action.startswith(_PREPARE)]
-    return [
-        (shortened(text), action)
-        for text, action in pairs
-        if not action.startswith(_NO_LOOKUP) or rng.random() < _NO_LOOKUP_SHARE
-    ]
-
-
-def shortened(text: str) -> str:
-    """Return the part of an observation of SIF that begins with the human's words."""
-    lines = text.split("\n")
-    return "\n".join(lines[next(i for i, line in enumerate(lines) if "says:" in line or "said:" in line) :])
-
-
-def objects_of(text: str) -> str:
-    """Return the objects in view, what is ahead, what is carried, and the mission, of an observation of BabyAI."""
-    kept = ("a ", "an ", "Ahead", "You carry", "Mission")
-    return "\n".join(line for line in text.split("\n") if line.startswith(kept))
-
-
-def _in_view(text: str) -> list[str]:
-    """The lines of the object to which the agent goes next: the second one of a mission whose first is carried."""
-    lines = text.split("\n")
-    named = _OBJECT.findall(next(line for line in lines if line.startswith("Mission")))
-    carried = any(line.startswith("You carry a") for line in lines)
-    wanted = named[1:2] if carried and len(named) > 1 else named[:1]
-    return [line for line in lines if line.startswith(("a ", "an ")) and wanted and wanted[0] in line]
-
-
-def recipe_of(text: str) -> str:
-    """Return the recipe and the inventory of an observation of CookingWorld."""
-    lines = text.split("\n")
-    recipe = [line for line in lines if line.startswith(("Ingredients", "Directions", "  "))]
-    return "\n".join([*recipe, *(line for line in lines if line.startswith("Inventory"))])
 
 
 def train(
@@ -291,45 +165,6 @@ def train_further(
         "data_sha256": digest_of(pairs),
     }  # fmt: skip
     return save(out, model, tokenizer, about, list(log.loss), begun)
-
-
-def stored_decisions(store: Path, states: str = "helped") -> list[tuple[str, str]]:
-    """``(observation, expert's action)`` at decisions of a store; the recorded episodes are played again for it.
-
-    Args:
-        store: a rollout store.
-        states: "helped": the step before was one of an intervention. "alone": there was no help before. "all".
-
-    Raises:
-        InvalidArgumentError: no such decision, another value of ``states``, a store of evaluation tasks, or a task that
-            shows other observations than the stored ones.
-    """
-    if states not in STATES:
-        raise UnknownNameError("choice of states", states, STATES)
-    pairs = []
-    with Rollouts.open(store) as rollouts:
-        env = rollouts.spec["env"]
-        split = str(env["task_kwargs"].get("split", "train"))
-        if "train" not in split:
-            raise InvalidArgumentError(f"an actor is trained on training tasks, received a store of {split!r}.")
-        task = gym.make(env["task"], disable_env_checker=True, **env["task_kwargs"]).unwrapped
-        for episode in rollouts.episodes():
-            observation, _ = task.reset(seed=episode.seed, options={"episode": episode.task_index})
-            alone = True
-            for before, step in zip((None, *episode.steps), episode.steps, strict=False):
-                alone = alone and (before is None or before.action == 0)
-                if observation != step.observation:
-                    raise InvalidArgumentError(
-                        f"the task must show the stored observations, and differs at step {step.t} of task "
-                        f"{episode.task_id!r}: use the version that collected {store}."
-                    )
-                helped = before is not None and before.action > 0
-                if states == "all" or (helped if states == "helped" else alone and before is not None):
-                    pairs.append((observation, task.expert_action()))
-                observation = task.step(step.action_text)[0]
-    if not pairs:
-        raise InvalidArgumentError(f"{store} has no decisions of the kind {states!r}.")
-    return pairs
 
 
 def encoded(pairs: Sequence[tuple[str, str]], encoder: PromptEncoder, end: int) -> list[tuple[list[int], list[int]]]:

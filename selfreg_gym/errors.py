@@ -37,7 +37,7 @@ class SetupError(InvalidArgumentError):
 
 
 _MOST_NAMES = 40
-"""Most existing names in the message of an unknown name."""
+"""Most existing names in the message of an unknown name. If there are more, a similar one is shown alone."""
 
 
 class UnknownNameError(SelfRegError, LookupError):
@@ -46,11 +46,12 @@ class UnknownNameError(SelfRegError, LookupError):
     def __init__(self, what: str, received: object, choices: Iterable[str]) -> None:
         """Build the message from ``what`` (a noun), the name received and the existing names."""
         names = sorted(choices)
+        nearest = did_you_mean(received, names)
         more = len(names) - _MOST_NAMES
-        super().__init__(
-            f"unknown {what}: received {shown(received)}.{did_you_mean(received, names)} "
-            f"Known: {', '.join(names[:_MOST_NAMES]) or 'none'}{f', and {more} more' if more > 0 else ''}."
-        )
+        known = f"Known: {', '.join(names[:_MOST_NAMES]) or 'none'}{f', and {more} more' if more > 0 else ''}."
+        if nearest and more > 0:
+            known = f"{len(names)} names are known."
+        super().__init__(f"unknown {what}: received {shown(received)}.{nearest} {known}")
         self.what, self.received, self.choices = what, received, names
 
     def __reduce__(self) -> tuple[type[UnknownNameError], tuple[str, object, list[str]]]:

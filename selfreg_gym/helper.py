@@ -92,7 +92,7 @@ class Helper:
     """What ``train`` of a trained helper takes. ``labels``: the labels of the solution, ``train(labels, ...)``.
     ``gains``: rollouts and a teacher with the gains of help at all prices, ``train(rollouts, teacher, ...)``."""
     needs_cap: bool | None = None
-    """Whether a helper trained by reinforcement learning needs a hard budget; None for all other helpers."""
+    """Whether a helper trained by reinforcement learning needs a hard cap; None for all other helpers."""
 
     # Attributes of an object.
     intervention: int | str | None = None

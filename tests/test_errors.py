@@ -27,6 +27,14 @@ def test_an_unknown_name_says_what_was_received_the_nearest_and_all() -> None:
     assert str(UnknownNameError("kind", "zzz", [])) == "unknown kind: received 'zzz'. Known: none."
 
 
+def test_of_many_names_only_the_nearest_is_shown() -> None:
+    names = [f"level-{i}-v0" for i in range(60)]
+    assert str(UnknownNameError("task", "leve-59-v0", names)) == (
+        "unknown task: received 'leve-59-v0'. Did you mean 'level-59-v0'? 60 names are known."
+    )
+    assert str(UnknownNameError("task", "zzz", names)).endswith("and 20 more.")
+
+
 def test_an_unknown_name_survives_pickling() -> None:
     error = pickle.loads(pickle.dumps(UnknownNameError("kind", "s_ob", ["s_obj"])))
     assert (error.what, error.received, error.choices) == ("kind", "s_ob", ["s_obj"])

@@ -36,7 +36,7 @@ class SB3Helper(Helper):
     Args:
         policy: an SB3 policy in eval mode.
         costs: ``(K + 1,)`` expected cost units of a call: 0 for nohelp, then each intervention.
-        cap: hard budget, cost units per episode (``HelpBudget``), or None.
+        cap: hard cap, cost units per episode (``HelpBudget``), or None.
         offset: gain added per cost unit; the knob.
         settings: ``policy_kwargs`` of its network.
         info: facts about its training.
@@ -103,7 +103,7 @@ class SB3Helper(Helper):
             tasks: training tasks, of which each episode draws one; None: all tasks of the split.
             help_cost: r.
             steps: number of decisions, over all envs.
-            cap: hard budget, cost units per episode (``HelpBudget``), or None.
+            cap: hard cap, cost units per episode (``HelpBudget``), or None.
             spend: cost units after which the training stops, even if ``steps`` are not reached; None: no limit.
             encoder: a fitted :class:`selfreg_gym.inputs.InputEncoder`, to observe its inputs in place of the features.
             seed: of the network, the tasks and the episodes.
@@ -196,7 +196,7 @@ class SB3Helper(Helper):
         return self
 
     def wrap(self, env: Any) -> Any:
-        """The env with the observations that it reads, under the hard budget of its training, if any."""
+        """The env with the observations that it reads, under the hard cap of its training, if any."""
         return wrapped(env, self.cap, self.encoder)
 
     def decide(self, observations: Any, state: Any, start: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Any]:

@@ -14,7 +14,7 @@ __all__ = ["DrawnTasks", "budget_left", "observation_space", "wrapped"]
 
 
 class _WithBudget:
-    """The inputs of an encoder and, as the last column, the rest of the hard budget (cost units; 0 without one)."""
+    """The inputs of an encoder and, as the last column, the rest of the hard cap (cost units; 0 without one)."""
 
     def __init__(self, encoder: Any, cap: float | None) -> None:
         self._encoder, self._cap = encoder, cap
@@ -29,7 +29,7 @@ class _WithBudget:
 
 
 def wrapped(env: Any, cap: float | None, encoder: Any = None) -> Any:
-    """The env with features as observations, or with the inputs of an encoder, under the hard budget ``cap``."""
+    """The env with features as observations, or with the inputs of an encoder, under the hard cap ``cap``."""
     from selfreg_gym.wrappers import ContinuedCalls, EncodedObservation, FeatureObservation, HelpBudget
 
     if any(intervention.duration != 1 for intervention in env.unwrapped.interventions):
@@ -48,7 +48,7 @@ def observation_space(encoder: Any = None) -> gym.spaces.Space[Any]:
 
 
 def budget_left(observations: Any) -> np.ndarray:
-    """``(N, 1)`` cost units left of the hard budget, from N observations."""
+    """``(N, 1)`` cost units left of the hard cap, from N observations."""
     return observations["scalars"][:, 2:3] if isinstance(observations, Mapping) else observations[:, -1:]
 
 

@@ -242,7 +242,7 @@ class LMSFTHelper(Helper):
         return self
 
     def with_knob(self, x: float) -> LMSFTHelper:
-        """As :meth:`with_offset`."""
+        """The same model with another offset, in logits per cost unit: :meth:`with_offset`."""
         return self.with_offset(x)
 
     def logits(self, observations: Sequence[str]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""MaskablePPO on features: PPO under a hard budget that masks the calls it cannot pay."""
+"""MaskablePPO on features: PPO under a hard cap that masks the calls it does not cover."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["MaskablePPO"]
 
 
 class MaskablePPO(SB3Helper):
-    """PPO with invalid-action masks (Huang and Ontanon 2022) of sb3-contrib, under a hard budget per episode.
+    """PPO with invalid-action masks (Huang and Ontanon 2022) of sb3-contrib, under a hard cap per episode.
 
     One feature is the rest of the budget. The knob meets a mean usage below the cap, as for every helper.
     """

@@ -84,7 +84,7 @@ class _Advised(CallingActor):
         return found
 
     def _question(self, decision: Decision) -> Decision:
-        """An adviser that writes sentences is not offered the actions, because its answer is no action."""
+        """Without the actions, for an adviser that writes sentences: its answer is not an action."""
         return decision if self.offers else decision.derived(0, admissible_actions=None)
 
     def _check_readable(self, actor: Actor, sentences: Sequence[str]) -> None:

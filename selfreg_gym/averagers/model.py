@@ -12,7 +12,7 @@ data. ``scale`` is the median of ``d`` over the stored decisions, so that the ot
 of the representation. (Shrestha, Lee, Tadepalli and Fern 2020, *DeepAveragers*, https://arxiv.org/abs/2010.08891; they
 subtract the cost from the reward, and their ``smoothing`` is small. Averagers: Gordon 1995.)
 
-The decisions of one episode are no neighbours of each other. Otherwise a decision would be its own nearest neighbour,
+Decisions of one episode are never neighbours of each other. Otherwise a decision would be its own nearest neighbour,
 the model would follow each episode to its known end, and the values would be those of hindsight.
 
 Episodes are divided into folds of tasks. The neighbours in each fold are stored, so a model of some of the folds needs

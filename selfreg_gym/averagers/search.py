@@ -37,7 +37,7 @@ class DecisionIndex:
 
     Args:
         points: ``(m, r)`` float32, the projected representations.
-        action: ``(m,)`` actions from 0 to ``actions`` - 1; -1 for decisions that are no neighbours.
+        action: ``(m,)`` actions from 0 to ``actions`` - 1; -1 for decisions that cannot be neighbours.
         episode: ``(m,)`` episodes.
         actions: A.
         seed: seed of the order of decisions at equal distance.

@@ -60,7 +60,7 @@ def collect(
 ) -> Rollouts:
     """Play a number of episodes of each task with random help, and store every episode.
 
-    At each step help is requested with the episode's probability, from one of the interventions; the probability of
+    At each step help is given with the episode's probability, by one of the interventions; the probability of
     each action is stored with the step (``Transition.propensities``). After an interruption (Ctrl-C, ``kill -9``), the
     same call plays the missing episodes; if none is missing, it does nothing. An episode in which an actor failed is
     excluded from all statistics: it is kept in :meth:`Rollouts.failures` and played again by the next call.
@@ -85,8 +85,8 @@ def collect(
             probability equally often; otherwise see :func:`selfreg_gym.collection.planning.collection_plan`.
         help_probabilities: different probabilities of help at a step, each in [0, 1].
         help_shares: ``(K,)`` the share of each intervention in the help, in [0, 1] with the sum 1; None: equal shares.
-        abort_probability: the probability of abort at a step, below 1, for an env with ``abort=True``. Aborted episodes
-            are no data on what would have followed.
+        abort_probability: the probability of abort at a step, below 1, for an env with ``abort=True``. An aborted
+            episode does not show what would have followed.
         seed: seed of the collection.
         workers: number of processes.
         num_envs: episodes at once in each process (a live env has its own number).

@@ -89,7 +89,7 @@ class Evaluation:
         return next(known, None) or registered_description(helper)
 
     def curve(self, helper: str, *, split: str | None = None, kind: str = "all") -> Curve:
-        """See :meth:`SplitResults.curve`."""
+        """The curve of a helper, success against usage: see :meth:`SplitResults.curve`."""
         return self.results(split).curve(helper, kind=kind)
 
     def paired_difference(

@@ -62,7 +62,7 @@ class InterventionEnv(gym.Env[str, int]):
     * ``tokens``: int, tokens of the call, -1 if not counted;
     * ``reported_cost``: float, cost units that the call reported, -1 if none (also under its former key ``price``);
     * ``success``, ``is_success``, ``invalid_action``: bool;
-    * ``error``: who broke which rule in this step, a text; None if nobody did;
+    * ``error``: str, the plug-in that failed in this step and the rule that it broke, or None;
     * ``aborted``: bool, whether the episode was aborted (with ``abort=True`` only);
     * ``state_key``, ``task_id``: str; ``task_seed``: int.
 
@@ -170,7 +170,7 @@ class InterventionEnv(gym.Env[str, int]):
         Raises:
             NotResetError: no episode has begun.
             EpisodeOverError: the episode has ended.
-            InvalidArgumentError: ``action`` is no action, or not the one that is possible while a call goes on.
+            InvalidArgumentError: ``action`` is not an action, or is not possible while a call goes on.
         """
         episode = self._episode
         if episode.over:

@@ -213,7 +213,7 @@ class EpisodeState:
         self._record(self.observation, self.info, 0.0, intervention, None, 0.0, error=error)
 
     def fail(self, error: str) -> None:
-        """End the episode with the error of a helper; nobody acts on the task."""
+        """End the episode with the error of a helper; no action is taken on the task."""
         self.who = 0
         self.extra_actor_calls += self.act is not None
         self.act = None
@@ -232,7 +232,7 @@ class EpisodeState:
         )
 
     def abort(self) -> None:
-        """End the episode without success; nobody acts on the task, and nothing is spent."""
+        """End the episode without success; no action is taken on the task, and nothing is spent."""
         self.who = len(self._interventions) + 1
         self.extra_actor_calls += self.act is not None
         self.act = None

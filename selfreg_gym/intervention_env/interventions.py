@@ -32,6 +32,9 @@ __all__ = [
     "privileged_names",
 ]
 
+_COMMON = ("duration", "cost_per")
+"""Arguments that every registered intervention takes."""
+
 
 def name_and_id(text: str) -> tuple[str, str]:
     """The name and the registered id of an intervention, from its id or ``NAME=ID``.
@@ -167,7 +170,11 @@ def _build(text: str, arguments: Mapping[str, dict[str, Any]]) -> Intervention:
     name, known = name_and_id(text)
     given = dict(arguments.get(name) or {})
     own = inspect.signature(registry.load("interventions", known)).parameters
-    common = {key: given.pop(key) for key in ("duration", "cost_per") if key in given and key not in own}
+    if not any(one.kind is one.VAR_KEYWORD for one in own.values()):
+        for key in given:
+            if key not in (*own, *_COMMON):
+                raise UnknownNameError(f"argument of the intervention {known!r}", key, {*own, *_COMMON})
+    common = {key: given.pop(key) for key in _COMMON if key in given and key not in own}
     built: Intervention = construct("interventions", known, given)
     if not isinstance(built, Intervention):
         raise RegistryError(

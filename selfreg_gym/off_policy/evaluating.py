@@ -254,7 +254,7 @@ def _design(episodes: list[Episode], logged: Logged, fixed_tasks: bool) -> Desig
     """The units of the intervals: episodes within their tasks, or tasks within their kinds."""
     if fixed_tasks:
         return Design.of(logged.task)
-    if int(logged.task.max()) == 0:  # one task is no sample of tasks
+    if int(logged.task.max()) == 0:  # one task is not a sample of tasks
         return Design.of(np.zeros(logged.episodes, np.int64))
     return Design.of([one.kind for one in episodes], logged.task)
 

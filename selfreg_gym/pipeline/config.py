@@ -94,7 +94,10 @@ def load_config(
         try:
             table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
-            raise ConfigError(f"a config file must be readable, received {str(path)!r}: {error.strerror}.") from None
+            raise ConfigError(
+                f"a config file must be readable, received {str(path)!r}: {error.strerror}. Give the path of a "
+                "TOML file (see examples/*.toml), or the name of a built-in config with --preset."
+            ) from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"a config file must be TOML, received {str(path)!r}: {error}.") from None
     return override(table, overrides)

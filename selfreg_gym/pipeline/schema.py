@@ -275,7 +275,7 @@ class RLConfig(Section):
     steps: Count = 100_000
     """Training decisions of each algorithm, on the collected tasks."""
     cap: Annotated[float, Field(gt=0)] = 3.0
-    """Hard budget per episode, in cost units, for algorithms that need one."""
+    """Hard cap per episode, in cost units, for algorithms that need one."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 6  # Stable-Baselines3's bound
 
 

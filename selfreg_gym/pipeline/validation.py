@@ -85,7 +85,7 @@ def _check_helpers(config: RunConfig) -> None:
     """Check ``evaluate.kwargs``, and the answers of helpers that can be built without a run's artifacts."""
     c = config.evaluate
     for name, kwargs in c.kwargs.items():
-        _check_arguments(name, kwargs, len(config.interventions.ids))
+        _check_arguments(name, kwargs, [name_and_id(one)[0] for one in config.interventions.ids])
     for name in c.helpers or registry.names("helpers"):
         if RESERVED & set(name):
             raise InvalidArgumentError(
@@ -102,8 +102,14 @@ def _check_helpers(config: RunConfig) -> None:
                 _check_answers(name, helper, config)
 
 
-def _check_arguments(name: str, kwargs: Mapping[str, Any], count: int) -> None:
-    """Check the arguments of a helper against the signature of ``from_run`` or of its constructor."""
+def _check_arguments(name: str, kwargs: Mapping[str, Any], interventions: Sequence[str]) -> None:
+    """Check the arguments of a helper against the signature of ``from_run`` or of its constructor.
+
+    Args:
+        name: id of the helper.
+        kwargs: its arguments in the config.
+        interventions: ``(K,)`` names.
+    """
     kind = helper_class(name)
     from_run = kind.overrides("from_run")
     target: Any = kind.from_run if from_run else kind
@@ -125,10 +131,12 @@ def _check_arguments(name: str, kwargs: Mapping[str, Any], count: int) -> None:
                 f"evaluate.kwargs.{name}.{key} must be {hint}, received {value!r} of type {type(value).__name__}."
             )
     intervention = kwargs.get("intervention")
-    if isinstance(intervention, int) and not 1 <= intervention <= count:
+    if isinstance(intervention, str) and kind.asks_one and intervention not in interventions:
+        raise UnknownNameError(f"intervention in evaluate.kwargs.{name}", intervention, interventions)
+    if isinstance(intervention, int) and not 1 <= intervention <= len(interventions):
         raise InvalidArgumentError(
-            f"evaluate.kwargs.{name}.intervention must be from 1 to {count}, the number of interventions, or a name; "
-            f"received {intervention!r}."
+            f"evaluate.kwargs.{name}.intervention must be from 1 to {len(interventions)}, the number of "
+            f"interventions, or a name; received {intervention!r}."
         )
 
 

@@ -38,6 +38,7 @@ from selfreg_gym.solver.prepared import cost_unit
 from selfreg_gym.solver.solution import MixedPolicy, Solution
 from selfreg_gym.solver.solve import solve
 from selfreg_gym.transitions import TransitionModel
+from selfreg_gym.utils.files import atomic_path
 
 __all__ = ["Frontier", "solve_frontier"]
 
@@ -124,8 +125,8 @@ class Frontier:
         return ax
 
     def save(self, path: str | Path) -> None:
-        """Write the points to an ``.npz`` file without pickles; the model is saved separately."""
-        with Path(path).open("wb") as file:
+        """Write the points to an ``.npz`` file without pickles, atomically; the model is saved separately."""
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.savez(
                 file, format=np.array(FORMAT), fingerprint=np.array(self.model.fingerprint), help_cost=self.help_cost,
                 usage=self.usage, success=self.success, gap=np.array(self.gap), discount=np.array(self.discount),

@@ -197,7 +197,8 @@ def _verify(connection: sqlite3.Connection, path: Path, *, check: bool) -> None:
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     names = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema")}
     if application != _APPLICATION:
-        raise StoreDamagedError(f"{path} is an SQLite database, but not a rollout store (its tables: {sorted(names)}).")
+        found = f"an SQLite database with other tables: {sorted(names)}" if names else "an empty file, or a damaged one"
+        raise StoreDamagedError(f"{path} is not a rollout store, but {found}.")
     if version not in _READABLE:
         hint = "Update selfreg_gym." if version > FORMAT else "Collect again, or use the version that wrote it."
         raise StoreVersionError(f"{path} has store format {version}; this selfreg_gym reads format {FORMAT}. {hint}")

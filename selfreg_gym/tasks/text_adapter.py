@@ -64,20 +64,21 @@ class TextAdapter(CopiedTask):
     The wrapped env has the dynamics. A text that is not the name of a possible action is an invalid action: it counts
     as a step of the episode, but the wrapped env is not stepped.
 
-    ## Observation
+    ## Observation Space
     The text of ``describe``, and a line with the possible actions (``list_actions``).
 
-    ## Actions
+    ## Action Space
     The names in ``actions``; with ``actions=None`` any text, for envs whose actions are text.
 
     ## Rewards
     The rewards of the wrapped env, and 0 for an invalid action. The intervention env does not use them: its reward is
     success.
 
-    ## Starting State ``reset(options={"episode": i})`` resets the wrapped env with the seed ``first_seed + i``, and
-    then sets its ``np_random`` by the seed of the episode. So the index determines the start. The seed determines the
-    random events after it, if the wrapped env draws them from ``np_random``. With ``start="seed"`` there is one task,
-    and its seed determines everything.
+    ## Starting State
+    ``reset(options={"episode": i})`` resets the wrapped env with the seed ``first_seed + i``, and then sets its
+    ``np_random`` by the seed of the episode. So the index determines the start. The seed determines the random events
+    after it, if the wrapped env draws them from ``np_random``. With ``start="seed"`` there is one task, and its seed
+    determines everything.
 
     ## Episode End
     The wrapped env ends the episode, or it is truncated after ``max_steps`` steps.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from selfreg_gym.errors import CheckpointError, ModelError
 from selfreg_gym.transitions.model import Fitted, Rows, TransitionModel
+from selfreg_gym.utils.files import atomic_path
 from selfreg_gym.utils.json_text import dumps
 
 __all__ = ["load_model", "read_arrays", "save_model"]
@@ -18,7 +20,7 @@ FORMAT = "selfreg_gym transitions 1"
 
 
 def save_model(model: TransitionModel, path: str | Path) -> None:
-    """Write a model.
+    """Write a model, atomically.
 
     Raises:
         ModelError: a key is neither text nor an integer, so JSON cannot represent it.
@@ -37,7 +39,7 @@ def save_model(model: TransitionModel, path: str | Path) -> None:
     if model.fitted is not None:
         arrays["fitted"] = _text({"settings": model.fitted.settings, "coverage": model.fitted.coverage})
         arrays |= {name: getattr(model.fitted, name) for name in ("counts", "is_feature", "feature_of_node")}
-    with Path(path).open("wb") as file:
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # the stub takes names for allow_pickle
 
 
@@ -119,7 +121,7 @@ def read_arrays(path: str | Path, expected: str, what: str) -> dict[str, np.ndar
     """Read all arrays of an ``.npz`` file of the ``expected`` format.
 
     Raises:
-        CheckpointError: the file is missing, damaged, no ``.npz``, or of another format.
+        CheckpointError: the file is missing, damaged, not an ``.npz`` file, or of another format.
     """
     path = Path(path)
     if not path.is_file():
@@ -130,7 +132,8 @@ def read_arrays(path: str | Path, expected: str, what: str) -> dict[str, np.ndar
     except PermissionError as error:
         raise CheckpointError(f"{path} cannot be read: {error}.") from error
     except Exception as error:  # zipfile, zlib and NumPy raise many kinds of errors
-        raise CheckpointError(f"{path} is not {what}, or is damaged: {type(error).__name__}: {error}.") from error
+        reason = f"{type(error).__name__}: {error}" if zipfile.is_zipfile(path) else "it is not an .npz file"
+        raise CheckpointError(f"{path} is not {what}, or is damaged: {reason}.") from error
     found = read.get("format", np.array("no format"))
     if found.ndim or str(found) != expected:
         raise CheckpointError(f"{path} is not {what}: expected format {expected!r}, received {str(found)[:80]!r}.")

@@ -21,7 +21,7 @@ are chosen by held-out likelihood.
 
 **Calls of several steps** are unrolled: the steps that continue a call belong to nodes of their own, which have one
 action (:class:`selfreg_gym.transitions.model.TransitionModel`). An aborted episode counts up to its last decision; the
-abort itself is no data, because its outcome is known, and it is never better than nohelp.
+abort itself is not counted, because its outcome is known, and it is never better than nohelp.
 
 **Missing data.** Help that was never tried at a node is not available there; nohelp that was never tried has the
 average row of nohelp. An episode that ends without success is a failure, also if it is truncated. Episodes with an

@@ -111,7 +111,7 @@ def check_flag(name: str, value: Any) -> bool:
 
 
 def check_invalid_action(value: Any) -> str:
-    """Return what a task does with a text that is no action: ``"terminate"`` or ``"noop"``.
+    """Return what a task does with a text that is not an action: ``"terminate"`` or ``"noop"``.
 
     Raises:
         UnknownNameError: another value.

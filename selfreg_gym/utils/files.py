@@ -48,7 +48,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link or a folder with everything in it; a missing path is no error."""
+    """Remove a file, a link or a folder with everything in it; a missing path is not an error."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

@@ -91,7 +91,7 @@ class ModelRecord:
         file = Path(folder) / self.file
         if not file.is_file():
             raise CheckpointError(
-                f"{self.what} must be a directory with {self.file} (written by save_pretrained), received "
+                f"{self.what} must be a directory with {self.file}, which is written when it is saved; received "
                 f"{str(folder)!r}, which has none.{self.hint}"
             )
         remedy = "copy the directory again, or train again"

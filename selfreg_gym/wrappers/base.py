@@ -131,10 +131,12 @@ class RuleObservation(VectorAware):
         self._rule = rule
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Reset the env and observe by the rule."""
         text, info = self.env.reset(seed=seed, options=options)
         return self._rule.observe([text], [info])[0], info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Step the env and observe by the rule."""
         text, reward, terminated, truncated, info = self.env.step(action)
         return self._rule.observe([text], [info])[0], reward, terminated, truncated, info
 

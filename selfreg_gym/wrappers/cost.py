@@ -67,5 +67,6 @@ class HelpCost(VectorAware):
         self._difference = float(find_attr(env, "help_cost")) - self.help_cost
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Step the env; the reward counts the new help cost."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         return observation, float(reward) + self._difference * info["cost"], terminated, truncated, info

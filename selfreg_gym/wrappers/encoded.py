@@ -103,7 +103,7 @@ class EncodedObservation(VectorAware):
         encoder: a :class:`selfreg_gym.inputs.InputEncoder`.
 
     Raises:
-        InvalidArgumentError: ``encoder`` is no encoder, or ``env`` no intervention env.
+        InvalidArgumentError: ``encoder`` is not an encoder, or ``env`` is not an intervention env.
 
     Examples:
         >>> import gymnasium as gym
@@ -127,9 +127,11 @@ class EncodedObservation(VectorAware):
         self.observation_space = _space(encoder)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Reset the env; the observation is the array of inputs."""
         _, info = self.env.reset(seed=seed, options=options)
         return _encoded(self.env, self.encoder)[0], info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Step the env; the observation is the array of inputs."""
         _, reward, terminated, truncated, info = self.env.step(action)
         return _encoded(self.env, self.encoder)[0], reward, terminated, truncated, info

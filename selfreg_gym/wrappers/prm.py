@@ -173,11 +173,13 @@ class PRMReward(VectorAware):
         self._potential = 0.0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Reset the env and score its observation, the first potential."""
         text, info = self.env.reset(seed=seed, options=options)
         self._potential = float(scores_of(self.prm, [text])[0])
         return text, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Step the env and add ``gamma * p(s') - p(s)`` to the reward."""
         text, reward, terminated, truncated, info = self.env.step(action)
         before = self._potential
         self._potential = 0.0 if terminated or truncated else float(scores_of(self.prm, [text])[0])
@@ -266,9 +268,11 @@ class PRMObservation(VectorAware):
         self.prm = check_prm(prm)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Reset the env and add ``prm_score`` to ``info``."""
         text, info = self.env.reset(seed=seed, options=options)
         return text, {**info, "prm_score": float(scores_of(self.prm, [text])[0])}
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Step the env and add ``prm_score`` to ``info``."""
         text, reward, terminated, truncated, info = self.env.step(action)
         return text, reward, terminated, truncated, {**info, "prm_score": float(scores_of(self.prm, [text])[0])}

@@ -237,7 +237,7 @@ def test_a_snapshot_in_the_middle_of_a_call_continues_it() -> None:
     pytest.fail("no call was in progress after one step")
 
 
-# --- hard budgets -----------------------------------------------------------------------------------------------------
+# --- hard caps --------------------------------------------------------------------------------------------------------
 
 
 def test_a_hard_budget_ends_a_call_that_it_cannot_pay() -> None:

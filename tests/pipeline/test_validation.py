@@ -34,6 +34,7 @@ def check(*overrides: str) -> None:
         ('evaluate.kwargs.every-k={k="3"}', InvalidArgumentError, r"every-k\.k must be float, received '3'"),
         ("evaluate.kwargs.every-k={k=true}", InvalidArgumentError, r"every-k\.k must be float, received True"),
         ("evaluate.kwargs.prm-threshold={intervention=1.5}", InvalidArgumentError, r"intervention must be int \| str"),
+        ('evaluate.kwargs.every-k={intervention="expret"}', UnknownNameError, r"every-k: received 'expret'.*'expert'"),
         ("evaluate.kwargs.random={intervention=2}", InvalidArgumentError, r"random\.intervention must be from 1 to 1"),
         ('evaluate.minor=["radnom"]', UnknownNameError, "Did you mean 'random'"),
         ('helper.inputs=["actor", "actor"]', InvalidArgumentError, r"helper\.inputs must be different names"),

@@ -183,7 +183,28 @@ def test_damaged_solution_files_raise(model, tmp_path: Path):
         np.savez(path, **changed)
         with pytest.raises(CheckpointError, match=r"solution\.npz is damaged: .* Make it again"):
             Frontier.load(path, model)
+    path.write_text("not an archive")
+    with pytest.raises(CheckpointError, match=r"is not a frontier.*it is not an \.npz file"):
+        Frontier.load(path, model)
     assert issubclass(CheckpointError, SelfRegError)
+
+
+def test_a_failed_save_of_a_frontier_keeps_the_former_file(model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from selfreg_gym.solver import Frontier
+
+    path = tmp_path / "solution.npz"
+    frontier = solve_frontier(model)
+    frontier.save(path)
+
+    def full_disk(file, **arrays):
+        file.write(b"a part")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        frontier.save(path)
+    assert np.array_equal(Frontier.load(path, model).usage, frontier.usage)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
 def three_ways(*costs: float) -> TransitionModel:

@@ -42,11 +42,13 @@ def test_open_another_version(rollouts: Rollouts, path: Path) -> None:
         Rollouts.open(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"not a database, but a long enough text " * 100])
+@pytest.mark.parametrize("content", [b"", b"x", b"not a database, but a long enough text " * 100])
 def test_open_a_file_that_is_not_a_database(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.sqlite"
     path.write_bytes(content)
-    with pytest.raises(StoreDamagedError, match="not a"):
+    with pytest.raises(
+        StoreDamagedError, match="not a rollout store, but an empty file" if len(content) < 100 else "not a readable"
+    ):
         Rollouts.open(path)
 
 

@@ -25,7 +25,7 @@ def test_files_keep_all_numbers_and_invalid_files_raise(tmp_path, chain, levelle
     with pytest.raises(CheckpointError, match="damaged"):
         TransitionModel.load(path)
     path.write_bytes(b"no archive at all")
-    with pytest.raises(CheckpointError, match="is not a transition model"):
+    with pytest.raises(CheckpointError, match=r"is not a transition model.*it is not an \.npz file"):
         TransitionModel.load(path)
     np.savez(path, something=np.zeros(3))
     with pytest.raises(CheckpointError, match="expected format"):
@@ -38,6 +38,22 @@ def test_files_keep_all_numbers_and_invalid_files_raise(tmp_path, chain, levelle
         TransitionModel.load(path)
     with pytest.raises(ModelError, match="text or integer keys"):
         chain(keys=[(0, 1), (1, 1)]).save(path)
+
+
+def test_a_failed_save_keeps_the_former_file(tmp_path, chain, monkeypatch):
+    path = tmp_path / "transitions.npz"
+    model = chain()
+    model.save(path)
+
+    def full_disk(file, **arrays):
+        file.write(b"a part")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        model.save(path)
+    assert TransitionModel.load(path).fingerprint == model.fingerprint
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
 def test_a_fitted_model_is_equal_after_saving_and_loading(tmp_path, play, truth):
