@@ -9,9 +9,36 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.inputs import TASK_INPUTS
 from selfreg_gym.intervention_env.building import check_seed
 
-__all__ = ["checked_costs", "checked_intervention", "checked_seed", "deprecated_k"]
+__all__ = [
+    "checked_costs",
+    "checked_intervention",
+    "checked_seed",
+    "deprecated_k",
+    "known_on_new_tasks",
+    "without_task",
+]
+
+
+def known_on_new_tasks(inputs: Sequence[str]) -> tuple[str, ...]:
+    """Return those of the inputs that do not name the task."""
+    return tuple(name for name in inputs if name not in TASK_INPUTS)
+
+
+def without_task(inputs: Sequence[str]) -> tuple[str, ...]:
+    """Return the inputs of a deployed helper.
+
+    Raises:
+        InvalidArgumentError: one of them names the task.
+    """
+    if named := [name for name in inputs if name in TASK_INPUTS]:
+        raise InvalidArgumentError(
+            f"a deployed helper must not read {', '.join(named)}, which names the task and is unknown on new tasks: "
+            "leave it out, and give it to the teacher."
+        )
+    return tuple(inputs)
 
 
 def checked_intervention(intervention: Any) -> int | str:

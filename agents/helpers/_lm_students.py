@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from selfreg_gym.agents.helpers._arguments import checked_costs
+from selfreg_gym.agents.helpers._arguments import checked_costs, without_task
 from selfreg_gym.agents.helpers._lm_gains import GainExamples, r_squared, train_gains, train_numbers
 from selfreg_gym.agents.helpers._lm_prompts import Augment, draw_decisions, prompts_of
 from selfreg_gym.agents.helpers._teacher import TeacherGains, teacher_gains
@@ -70,6 +70,7 @@ def train_student(
         raise InvalidArgumentError(
             "a language-model helper reads the text itself: leave 'embedding' out of its inputs."
         )
+    without_task(inputs or ())
     task = task_of_spec(getattr(rollouts, "spec", None))
     check_backbone(backbone, task=task)
     rollouts = checked_source(rollouts)

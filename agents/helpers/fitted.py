@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from selfreg_gym.agents.helpers._arguments import known_on_new_tasks, without_task
 from selfreg_gym.agents.helpers._students import deployed_curve_of, train_student
 from selfreg_gym.agents.helpers._values import ValuesHelper
 from selfreg_gym.errors import InvalidArgumentError
@@ -13,9 +14,6 @@ from selfreg_gym.fitted import FittedFrontier
 from selfreg_gym.store.source import checked_source
 
 __all__ = ["Fitted"]
-
-_PRIVILEGED = ("state",)
-"""Inputs that name the task; on new tasks they are zero."""
 
 
 class Fitted(ValuesHelper):
@@ -61,13 +59,9 @@ class Fitted(ValuesHelper):
         Raises:
             InvalidArgumentError: ``state`` among the inputs, or an input that the rollouts lack.
         """
-        if privileged := [name for name in inputs if name in _PRIVILEGED]:
-            raise InvalidArgumentError(
-                f"a deployed helper must not read {', '.join(privileged)}, which names the task and is unknown on new "
-                "tasks: leave it out, and give it to the teacher."
-            )
+        without_task(inputs)
         known = tuple(teacher.encoder.names) if isinstance(teacher, FittedFrontier) and teacher.encoder else ()
-        wanted = tuple(inputs) or tuple(name for name in known if name not in _PRIVILEGED)
+        wanted = tuple(inputs) or known_on_new_tasks(known)
         if not wanted:
             raise InvalidArgumentError("a student needs inputs, by name, because the teacher has none: pass inputs=.")
         if isinstance(teacher, FittedFrontier) and wanted == known:

@@ -21,13 +21,16 @@ from selfreg_gym.types import Act
 from selfreg_gym.utils.files import atomic_path
 from selfreg_gym.utils.model_record import INFO, ModelRecord, Rule, integer, reading_arrays
 
-__all__ = ["INPUTS", "InputEncoder"]
+__all__ = ["INPUTS", "TASK_INPUTS", "InputEncoder"]
 
 _PLAIN = {one.name: one for one in (Features, StepsLeft, Calls, ActorSignals, StateKeys)}
 _MODELS = {one.name: one for one in (Embedding, SuccessProbability)}
 
 INPUTS = (*_PLAIN, *_MODELS)
 """The names of the inputs."""
+
+TASK_INPUTS = (StateKeys.name,)
+"""The inputs that name the task; on new tasks they are zero."""
 
 _RECORD = ModelRecord(
     "an input encoder",

@@ -16,7 +16,7 @@ import numpy as np
 
 from selfreg_gym.errors import TaskContractError, shown
 
-__all__ = ["complete_info", "read_reset", "read_step", "success_of"]
+__all__ = ["checked_flag", "complete_info", "read_reset", "read_step", "success_of"]
 
 
 def read_reset(returned: Any) -> tuple[str, dict[str, Any]]:
@@ -37,7 +37,7 @@ def read_step(returned: Any) -> tuple[str, bool, bool, dict[str, Any]]:
     observation, _, terminated, truncated, info = returned
     if type(observation) is str and type(terminated) is type(truncated) is bool and type(info) is dict:
         return observation, terminated, truncated, info
-    flags = _flag("terminated", terminated), _flag("truncated", truncated)
+    flags = checked_flag("terminated", terminated), checked_flag("truncated", truncated)
     return _text("the observation", observation), *flags, _dict(info)
 
 
@@ -63,7 +63,7 @@ def complete_info(info: dict[str, Any], observation: str) -> None:
     key, name, invalid = info.get("state_key"), info.get("task_id"), info.get("invalid_action")
     info["state_key"] = observation if key is None else _text("info['state_key']", key)
     info["task_id"] = "" if name is None else _label("info['task_id']", name)
-    info["invalid_action"] = False if invalid is None else _flag("info['invalid_action']", invalid)
+    info["invalid_action"] = False if invalid is None else checked_flag("info['invalid_action']", invalid)
     checks = (("kind", _label), ("feature_key", _text), ("feature_vector", _vector), ("metrics", _metrics))
     for key, check in checks:
         if key in info:
@@ -122,7 +122,7 @@ def success_of(info: Mapping[str, Any], terminated: bool) -> bool:
         raise TaskContractError(
             "a task must report info['success'] (bool) on its last step, but it terminated without it."
         )
-    return False if success is None else _flag("info['success']", success)
+    return False if success is None else checked_flag("info['success']", success)
 
 
 def _broken(rule: str, received: Any) -> NoReturn:
@@ -151,7 +151,7 @@ def _dict(value: Any) -> dict[str, Any]:
     _broken("a task's info must be a dict", value)
 
 
-def _flag(what: str, value: Any) -> bool:
+def checked_flag(what: str, value: Any) -> bool:
     """A bool, or the number 0 or 1; the truth value of a text, a NaN or a list would be a mistake."""
     plain = _plain(value)
     if isinstance(plain, int | float) and plain in (0, 1):

@@ -22,7 +22,7 @@ from selfreg_gym.playing.workers import background
 from selfreg_gym.utils.files import remove
 from selfreg_gym.utils.printable import visible
 
-__all__ = ["Stage", "is_current", "run_stages"]
+__all__ = ["Stage", "is_current", "renew_records", "run_stages"]
 
 FIGURES = 5
 """Number of a stage's figures that are printed; the manifest keeps all."""
@@ -43,12 +43,13 @@ class Stage:
         function: does the work: reads and writes files of the run, and returns figures.
         inputs: artifacts that it reads.
         outputs: artifacts that it writes.
-        sections: sections of the config on which it depends.
+        sections: sections of the config on which it depends; of ``task.splits`` only on the collected split.
         in_place: its outputs grow in place and can be continued after an interruption (a rollout store); all other
             outputs appear when they are complete.
         background: it uses one core for long and runs in a process of its own, while the next stages run.
         more: other settings on which it depends, as plain values.
         reads: further artifacts that it reads with a given config.
+        splits: whether it depends on all of ``task.splits``.
         needed: whether a stage of a run with a given config reads its outputs; if not, it is left out. None: always.
     """
 
@@ -61,6 +62,7 @@ class Stage:
     background: bool = False
     more: Callable[[Run], Any] | None = None
     reads: Callable[[RunConfig], tuple[str, ...]] | None = None
+    splits: bool = False
     needed: Callable[[RunConfig], bool] | None = None
 
     def of(self, config: RunConfig) -> Stage:
@@ -93,6 +95,7 @@ def run_stages(run: Run, stages: Sequence[Stage], names: Sequence[str] | None = 
     checked: set[str] = set()  # stages whose outputs are up to date or have been checked
     with locked(run.path), ExitStack() as processes:
         run.manifest.refresh()
+        renew_records(run, stages)
         waiting: dict[str, Callable[[], None]] = {}  # background stage -> function that waits for it
         for stage in wanted:
             for other in stages:
@@ -131,6 +134,21 @@ def is_current(run: Run, stage: Stage, settings: Any = None) -> bool:
     return run.manifest.is_current(
         stage.name, settings=settings or _settings(run, stage), inputs=stage.inputs, outputs=stage.outputs
     )
+
+
+def renew_records(run: Run, stages: Sequence[Stage]) -> None:
+    """Replace the hashes of settings that earlier versions recorded, if the config has not changed since.
+
+    They were made of all splits of the task, also for stages that depend on the collected split only. Without this, a
+    rollout store of an earlier version would count as one with other settings.
+    """
+    if len(run.config.task.splits) == 1:
+        return
+    known = {*run.manifest.data["stages"], *run.manifest.data.get("unfinished", {})}
+    for stage in stages:
+        if stage.name in known and "task" in stage.sections and not stage.splits:
+            former = _settings(run, replace(stage, splits=True))
+            run.manifest.renew(stage.name, former, _settings(run, stage), inputs=stage.of(run.config).inputs)
 
 
 def _timed(function: Callable[[Run], Figures | None], run: Run) -> tuple[Figures, float]:
@@ -186,6 +204,8 @@ def _settings(run: Run, stage: Stage) -> dict[str, Any]:
     settings = {FORMER_NAMES.get(name, name): getattr(config, name).identity() for name in stage.sections}
     if "task" in settings and config.task.collected != "collected":  # then it depends on the order of the splits
         settings["task"]["collected"] = config.task.collected
+    if "task" in settings and not stage.splits:
+        settings["task"]["splits"] = {config.task.collected: config.task.splits[config.task.collected]}
     if stage.more is not None:
         settings["more"] = stage.more(run)
     return settings

@@ -10,7 +10,7 @@ from selfreg_gym.errors import UnknownNameError
 from selfreg_gym.pipeline.checkpoints import check_models
 from selfreg_gym.pipeline.config import RunConfig, load_config, override, to_dict
 from selfreg_gym.pipeline.directory import Run
-from selfreg_gym.pipeline.execution import run_stages
+from selfreg_gym.pipeline.execution import renew_records, run_stages
 from selfreg_gym.pipeline.locking import locked
 from selfreg_gym.pipeline.stages import STAGES
 from selfreg_gym.pipeline.validation import validate
@@ -61,6 +61,10 @@ def open_run(
     else:
         config = load_config(preset="tiny", overrides=overrides)
     validate(config)  # now, and not when the first stage needs it, which may be after an hour
+    if continued and update:  # with the config of the records, which is replaced now
+        before = Run.open(out, progress=False)
+        with locked(before.path):
+            renew_records(before, STAGES)
     opened = Run.open(out, config, update=update, **more)
     if preset is None and path is None and not continued:  # the directory may be misspelt
         opened.say(f"{visible(str(out))} has no run yet: starting a new run of the preset tiny")

@@ -35,7 +35,7 @@ from selfreg_gym.pipeline.execution import Stage
 from selfreg_gym.pipeline.schema import RunConfig
 from selfreg_gym.pipeline.selection import select_helper
 from selfreg_gym.pipeline.training import train_helper, train_prm, train_rl
-from selfreg_gym.pipeline.values import fit_values, read_models
+from selfreg_gym.pipeline.values import fit_values, named_helpers, read_models
 
 __all__ = ["STAGES"]
 
@@ -205,7 +205,7 @@ STAGES = (  # name, function, inputs, outputs, sections of the config
     Stage("solve", solve, ("transitions.npz",), ("solution.npz",), ("solve",)),
     Stage("solve-features", solve_features, ("rollouts.sqlite",), ("features",), ("transitions", "solve")),
     Stage("fit-values", fit_values, ("rollouts.sqlite",), ("values",), ("values",), reads=read_models,
-          more=lambda run: some_models(run, "values")),
+          more=lambda run: some_models(run, "values") | named_helpers(run)),
     Stage("label", label_states, ("rollouts.sqlite", "transitions.npz", "solution.npz"), ("labels.jsonl",), ("label",),
           needed=_learns_labels),
     Stage("train-helper", train_helper, ("rollouts.sqlite",), ("helper",), ("helper",), reads=_training_data,
@@ -215,7 +215,7 @@ STAGES = (  # name, function, inputs, outputs, sections of the config
     Stage("select", select_helper, (*_MODELS, "calibration.json"), ("selection.json",), ("select", "evaluate"),
           more=_compared),
     Stage("evaluate", evaluate_helpers, (*_MODELS, "calibration.json"), ("evaluation.json",), ("task", "evaluate"),
-          more=_compared),
+          splits=True, more=_compared),
     Stage("report", write_report, ("evaluation.json", "calibration.json", "prm"), ("report.html", "plots"), (),
           reads=_selection, more=lambda run: run.config.task.titles),
 )

@@ -12,7 +12,7 @@ from pydantic import PydanticUserError, TypeAdapter, ValidationError
 from selfreg_gym import registry
 from selfreg_gym.errors import InvalidArgumentError, TaskContractError, UnknownNameError
 from selfreg_gym.helper import Helper
-from selfreg_gym.inputs import INPUTS
+from selfreg_gym.inputs import INPUTS, TASK_INPUTS
 from selfreg_gym.intervention_env.building import build_task
 from selfreg_gym.intervention_env.interventions import name_and_id
 from selfreg_gym.intervention_env.task_members import task_function
@@ -66,6 +66,13 @@ def _check_names(config: RunConfig) -> None:
         for name in inputs:
             if name not in INPUTS:
                 raise UnknownNameError(f"input in {section}.inputs", name, INPUTS)
+        if len(set(inputs)) < len(inputs):
+            raise InvalidArgumentError(f"{section}.inputs must be different names, received {list(inputs)}.")
+    if named := [name for name in config.helper.inputs or () if name in TASK_INPUTS]:
+        raise InvalidArgumentError(
+            f"helper.inputs must be known on new tasks, received {named}, which name the task: give them to the "
+            "teacher (values.inputs)."
+        )
     for name in config.rl.algorithms:
         learners = [one for one in registry.names("helpers") if helper_class(one).needs_cap is not None]
         if name not in learners:

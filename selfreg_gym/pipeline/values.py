@@ -22,7 +22,7 @@ from selfreg_gym.store.rollouts import Rollouts
 if TYPE_CHECKING:
     from selfreg_gym.fitted import FittedFrontier
 
-__all__ = ["fit_settings", "fit_values", "known_inputs", "read_models"]
+__all__ = ["fit_settings", "fit_values", "known_inputs", "named_helpers", "read_models"]
 
 
 def read_models(config: RunConfig) -> tuple[str, ...]:
@@ -77,6 +77,12 @@ def fit_values(run: Run) -> dict[str, Any]:
         "largest held-out success": max(row["success"] for row in ends),
         "warnings": [*teacher.warnings, *warnings],
     }
+
+
+def named_helpers(run: Run) -> dict[str, Any]:
+    """The minor helpers that the stage makes because the config names them, under the key ``helpers``; else empty."""
+    found = sorted(name for name, kind in _helper_kinds(run).items() if kind.minor)
+    return {"helpers": found} if found else {}
 
 
 def _helper_kinds(run: Run) -> dict[str, Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
-from selfreg_gym.errors import InvalidArgumentError, shown
+from selfreg_gym.errors import InvalidArgumentError, TaskContractError, shown
 
-__all__ = ["StateFunction", "check_function"]
+__all__ = ["StateFunction", "check_function", "checked_reward"]
 
 StateFunction = Callable[..., Any]
 """``f(observation)``, ``f(observation, info)`` or ``f(observation, info, env)``."""
@@ -38,3 +39,18 @@ def check_function(what: str, function: Any) -> tuple[StateFunction, int]:
             f"{rule}, received {shown(function)} with the signature {inspect.signature(function)}."
         )
     return function, taken
+
+
+def checked_reward(reward: Any) -> float:
+    """The reward of a wrapped env, as a float.
+
+    Raises:
+        TaskContractError: it is not a finite number.
+    """
+    try:
+        found = float(reward)
+    except (TypeError, ValueError, OverflowError):
+        found = math.nan
+    if not math.isfinite(found):
+        raise TaskContractError(f"the reward of a wrapped env must be a finite number, received {shown(reward)}.")
+    return found

@@ -118,9 +118,10 @@ class GameTask(CopiedTask):
         random events after it depend on ``seed``.
         """
         super().reset(seed=seed)
-        check_options(options, available=self.num_episodes)
+        check_options(options, available=self.num_episodes, strict=True)
         drawn, events = int(self.np_random.integers(self.num_episodes)), int(self.np_random.integers(2**31))
-        episode = int((options or {}).get("episode", drawn))
+        chosen = (options or {}).get("episode")
+        episode = drawn if chosen is None else int(chosen)
         start = GlobalRandom.seeded(self.first_seed + episode)
         with start.active():
             game = self._make()

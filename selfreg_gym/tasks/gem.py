@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from selfreg_gym.intervention_env.task_output import checked_flag
+from selfreg_gym.tasks.functions import checked_reward
 from selfreg_gym.tasks.game import GameTask, Played
 from selfreg_gym.utils.optional_packages import optional_package
 
@@ -69,9 +71,9 @@ class GEMTask(GameTask):
 
     def _advance(self, game: Any, action: str) -> Played:
         observation, reward, terminated, truncated, info = game.step(action)
-        over = bool(terminated or truncated)
-        text = str(observation) if over else _text(observation, info)
-        return Played(text, float(reward), bool(terminated), bool(truncated), invalid=False)
+        terminated, truncated = checked_flag("terminated", terminated), checked_flag("truncated", truncated)
+        text = str(observation) if terminated or truncated else _text(observation, info)
+        return Played(text, checked_reward(reward), terminated, truncated, invalid=False)
 
 
 def _text(observation: Any, info: Any) -> str:

@@ -11,9 +11,10 @@ import gymnasium as gym
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError, TaskContractError, shown
+from selfreg_gym.intervention_env.task_output import checked_flag
 from selfreg_gym.spaces import FreeText
 from selfreg_gym.tasks.copied import CopiedTask
-from selfreg_gym.tasks.functions import StateFunction, check_function
+from selfreg_gym.tasks.functions import StateFunction, check_function, checked_reward
 from selfreg_gym.utils.arguments import check_count, check_flag, check_number, check_options
 
 __all__ = ["Ending", "TextAdapter"]
@@ -197,10 +198,11 @@ class TextAdapter(CopiedTask):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Begin an episode of the task ``options["episode"]``; without it, the seed chooses the task."""
         super().reset(seed=seed)
-        check_options(options, available=self.num_episodes)
+        check_options(options, available=self.num_episodes, strict=True)
         drawn = int(self.np_random.integers(self.num_episodes))
         events = int(self.np_random.integers(2**31))
-        episode = int((options or {}).get("episode", drawn))
+        chosen = (options or {}).get("episode")
+        episode = drawn if chosen is None else int(chosen)
         if self._state is not None:  # a copy that was restored, or the env itself
             self._env = self._state.env
         env = self._env
@@ -225,7 +227,8 @@ class TextAdapter(CopiedTask):
             return state.text, 0.0, False, out_of_time, info
         taken = action if state.actions is None else copy.deepcopy(state.actions[action])
         state.observation, reward, terminated, truncated, state.info = state.env.step(taken)
-        reward, terminated, truncated = float(reward), bool(terminated), bool(truncated) or out_of_time
+        reward, terminated = checked_reward(reward), checked_flag("terminated", terminated)
+        truncated = checked_flag("truncated", truncated) or out_of_time
         state.total_reward += reward
         over = terminated or truncated
         self._describe(over=over)
@@ -258,6 +261,15 @@ class TextAdapter(CopiedTask):
             return value
         raise TaskContractError(f"{what} of a TextAdapter must return a str, received {shown(value)}.")
 
+    def _vector(self) -> np.ndarray:
+        value = self._call("feature_vector")
+        try:
+            return np.array(value, dtype=np.float32)
+        except (TypeError, ValueError):
+            raise TaskContractError(
+                f"feature_vector of a TextAdapter must return numbers (d,), received {shown(value)}."
+            ) from None
+
     def _describe(self, *, over: bool = False) -> None:
         """Set the text and the possible actions of the current state."""
         state = self._state
@@ -285,7 +297,7 @@ class TextAdapter(CopiedTask):
             if key in self._functions:
                 info[key] = self._text_of(key)
         if "feature_vector" in self._functions:
-            info["feature_vector"] = np.array(self._call("feature_vector"), dtype=np.float32)
+            info["feature_vector"] = self._vector()
         return info
 
     def _success(self, reward: float, *, terminated: bool, truncated: bool) -> dict[str, bool]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.tasks.functions import checked_reward
 from selfreg_gym.tasks.game import GameTask, Played
 from selfreg_gym.utils.optional_packages import optional_package
 
@@ -72,7 +73,7 @@ class TextArenaTask(GameTask):
         text = self._observation(game)
         if done:
             rewards, game_info = game.close()
-            reward = float((rewards or {}).get(0, 0.0))
+            reward = checked_reward((rewards or {}).get(0, 0.0))
             found = (game_info or {}).get(0, {})
             invalid = bool(found.get("invalid_move", invalid))
             text = "\n".join(one for one in (text, str(found.get("reason") or "")) if one)

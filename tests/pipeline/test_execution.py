@@ -18,7 +18,8 @@ from selfreg_gym.errors import RunDirectoryError, UnknownNameError
 from selfreg_gym.pipeline import checkpoints
 from selfreg_gym.pipeline.config import load_config
 from selfreg_gym.pipeline.directory import Run
-from selfreg_gym.pipeline.execution import Stage, _settings, run_stages
+from selfreg_gym.pipeline.execution import Stage, _settings, renew_records, run_stages
+from selfreg_gym.pipeline.manifest import _digest
 
 CONFIG = load_config(preset="smoke")
 
@@ -174,6 +175,54 @@ def test_an_output_that_grows_in_place_is_continued_or_removed(tmp_path: Path) -
     with pytest.raises(KeyboardInterrupt):
         run_stages(opened(tmp_path / "r", "collect.episodes=9", update=True)[0], stage)
     assert (tmp_path / "r" / "store").read_text() == "x", "other settings: begun anew"
+
+
+SPLIT = 'task.splits.more={split="test-seen"}'
+
+
+def counting(log: list[str], *, interrupted: bool = False, splits: bool = False) -> tuple[Stage, ...]:
+    """A stage whose output grows in place, as that of a collection."""
+
+    def grow(run: Run) -> None:
+        with (run.path / "store").open("a") as file:
+            file.write("x")
+        log.append((run.path / "store").read_text())
+        if interrupted:
+            raise KeyboardInterrupt
+
+    return (Stage("grow", grow, (), ("store",), ("task", "collect"), in_place=True, splits=splits),)
+
+
+def test_a_new_split_repeats_only_the_stages_that_read_all_splits(tmp_path: Path) -> None:
+    log: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        run_stages(opened(tmp_path / "r")[0], counting(log, interrupted=True))
+    run_stages(opened(tmp_path / "r", SPLIT, update=True)[0], counting(log))
+    run_stages(opened(tmp_path / "r", update=True)[0], counting(log))
+    assert log == ["x", "xx"]
+    run_stages(opened(tmp_path / "r", SPLIT, update=True)[0], counting(log, splits=True))
+    assert log == ["x", "xx", "x"]
+    other = 'task.splits.collected={split="test-seen"}'
+    run_stages(opened(tmp_path / "r", other, update=True)[0], counting(log))
+    assert log[3:] == ["x"], "the collected split is another one"
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_store_of_an_earlier_version_is_kept_when_a_split_is_added(tmp_path: Path, interrupted: bool) -> None:
+    log: list[str] = []
+    run, _ = opened(tmp_path / "r")
+    run_stages(run, counting(log))
+    earlier = replace(counting(log)[0], splits=True)  # earlier versions recorded all splits
+    record = run.manifest.data["stages"]["grow"]
+    record["settings"] = _digest(_settings(run, earlier))
+    record["made_from"] = _digest([_settings(run, earlier), {}])
+    if interrupted:
+        run.manifest.data["stages"].pop("grow")
+        run.manifest.data["unfinished"] = {"grow": record["made_from"]}
+    run.manifest.save()
+    renew_records(opened(tmp_path / "r")[0], counting(log))
+    run_stages(opened(tmp_path / "r", SPLIT, update=True)[0], counting(log))
+    assert log == (["x", "xx"] if interrupted else ["x"])
 
 
 def test_hashes_of_settings_keep_the_former_name_of_a_section(tmp_path: Path) -> None:

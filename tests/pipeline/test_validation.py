@@ -37,6 +37,9 @@ def check(*overrides: str) -> None:
         ('evaluate.kwargs.every-k={intervention="expret"}', UnknownNameError, r"every-k: received 'expret'.*'expert'"),
         ("evaluate.kwargs.random={intervention=2}", InvalidArgumentError, r"random\.intervention must be from 1 to 1"),
         ('evaluate.minor=["radnom"]', UnknownNameError, "Did you mean 'random'"),
+        ('helper.inputs=["actor", "actor"]', InvalidArgumentError, r"helper\.inputs must be different names"),
+        ('values.inputs=["actor", "actor"]', InvalidArgumentError, r"values\.inputs must be different names"),
+        ('helper.inputs=["state"]', InvalidArgumentError, r"helper\.inputs .*known on new tasks.*values\.inputs"),
         ('helper.inputs=["step_left"]', UnknownNameError, r"helper\.inputs.*Did you mean 'steps_left'"),
     ],
 )

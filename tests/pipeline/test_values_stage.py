@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,16 @@ def test_the_process_reward_model_is_read_only_where_an_input_needs_it(
     config = load_config(preset="smoke", overrides=overrides)
     assert stage.of(config).inputs == ("rollouts.sqlite", *reads)
     assert stage.of(config).of(config).inputs == stage.of(config).inputs
+
+
+def test_a_minor_helper_that_is_named_later_makes_the_stage_out_of_date(tmp_path: Path) -> None:
+    run = Run.open(tmp_path / "run", load_config(preset="smoke"), progress=False)
+    (stage,) = (stage for stage in STAGES if stage.name == "fit-values")
+    assert stage.more is not None
+    before = stage.more(run)
+    assert "helpers" not in before, "runs of earlier versions continue"
+    named = load_config(preset="smoke", overrides=('evaluate.helpers=["never", "fitted", "averagers"]',))
+    assert stage.more(replace(run, config=named)) == {**before, "helpers": ["averagers"]}
 
 
 def test_unknown_inputs_are_refused_before_a_run() -> None:

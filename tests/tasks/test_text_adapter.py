@@ -354,6 +354,51 @@ def test_wrong_names_of_functions(module: Any, task: str, error: type[Exception]
         build_task("my_lakes:make_lake", {"sizes": 3})
 
 
+class Fixed(gym.Env[int, int]):
+    """Its steps return what it is given."""
+
+    def __init__(self, reward: Any = 0.0, terminated: Any = False, truncated: Any = False) -> None:
+        self.observation_space = self.action_space = gym.spaces.Discrete(2)
+        self.result = reward, terminated, truncated
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
+        super().reset(seed=seed)
+        return 0, {}
+
+    def step(self, action: int) -> Any:
+        return 1, *self.result, {}
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        ({"reward": None}, "reward of a wrapped env must be a finite number, received None"),
+        ({"reward": float("nan")}, "reward of a wrapped env must be a finite number, received nan"),
+        ({"reward": "1 point"}, "reward of a wrapped env"),
+        ({"terminated": "False"}, "terminated of a task must be a bool, received 'False'"),
+        ({"truncated": None}, "truncated of a task must be a bool, received None"),
+        ({"terminated": float("nan")}, "terminated of a task must be a bool"),
+    ],
+)
+def test_wrong_results_of_the_env_are_refused(result: dict[str, Any], message: str) -> None:
+    task = TextAdapter(Fixed(**result), str, ["a", "b"], max_steps=3, snapshots="replay")
+    task.reset(seed=0)
+    with pytest.raises(TaskContractError, match=message):
+        task.step("a")
+
+
+def test_results_of_numpy_types_are_accepted() -> None:
+    task = TextAdapter(Fixed(np.float32(2), np.bool_(True), 0), str, ["a", "b"], max_steps=3, snapshots="replay")
+    task.reset(seed=0, options={"episode": None})
+    _, reward, terminated, truncated, info = task.step("a")
+    assert (reward, terminated, truncated, info["success"]) == (2.0, True, False, True)
+    with pytest.raises(UnknownNameError, match="option of reset"):
+        task.reset(seed=0, options={"difficulty": 2})
+    vector = TextAdapter(Fixed(), str, ["a", "b"], max_steps=3, snapshots="replay", feature_vector=lambda _: ["x"])
+    with pytest.raises(TaskContractError, match="feature_vector of a TextAdapter must return numbers"):
+        vector.reset(seed=0)
+
+
 def test_an_ending_has_all_that_success_may_need() -> None:
     found: list[Ending] = []
     task = lake(max_steps=2, success=lambda end: bool(found.append(end)))
