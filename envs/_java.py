@@ -160,7 +160,7 @@ class Jvm:
                         pipe.close()
 
     def _status(self) -> int | None:
-        """The exit status, waiting a moment for a process that is just ending; None if it runs."""
+        """The exit status, waiting briefly for a process that is just ending; None if it runs."""
         try:
             return self._process.wait(0.5)
         except subprocess.TimeoutExpired:

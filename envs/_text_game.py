@@ -11,13 +11,13 @@ from selfreg_gym.errors import EpisodeOverError, InvalidArgumentError, NotResetE
 from selfreg_gym.spaces import FreeText
 from selfreg_gym.utils.arguments import check_count, check_flag, check_invalid_action, check_render_mode, chosen_task
 
-__all__ = ["Moment", "TextGame"]
+__all__ = ["GameState", "TextGame"]
 
 _INVALID = "This is not one of the actions."
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class GameState:
     """The part of the state of a game that the task reports.
 
     Attributes:
@@ -46,7 +46,7 @@ class _Snapshot:
     left: int
     over: bool
     report: str
-    moment: Moment
+    game_state: GameState
     position: Any
     generator: Any
 
@@ -87,7 +87,7 @@ class TextGame(gym.Env[str, str]):
         self._index = self._left = 0
         self._over = False
         self._report = ""
-        self._moment: Moment | None = None
+        self._game_state: GameState | None = None
 
     # ---------------------------------------------------------------- Gymnasium's methods
 
@@ -100,8 +100,8 @@ class TextGame(gym.Env[str, str]):
         """
         super().reset(seed=seed)
         self._index = chosen_task(options, self)
-        self._moment = None
-        self._moment = self._begin(self._index)
+        self._game_state = None
+        self._game_state = self._begin(self._index)
         self._left, self._over, self._report = self.max_steps, False, ""
         return self._text(), self._info(invalid=False)
 
@@ -122,9 +122,9 @@ class TextGame(gym.Env[str, str]):
             self._report = _INVALID
             terminated = self.invalid_action == "terminate"
         else:
-            self._moment = self._send(command)
+            self._game_state = self._send(command)
             self._report = f"> {command}"
-            terminated = self._moment.won or self._moment.lost
+            terminated = self._game_state.won or self._game_state.lost
         now = self._current()
         self._over = terminated or self._left == 0
         if self._over:
@@ -139,7 +139,7 @@ class TextGame(gym.Env[str, str]):
         """The observation, for ``render_mode="ansi"``."""
         if self.render_mode is None:
             return None
-        if self._moment is None:
+        if self._game_state is None:
             raise NotResetError("render() needs an episode: call reset() first.")
         return self._text()
 
@@ -148,25 +148,25 @@ class TextGame(gym.Env[str, str]):
     def snapshot(self) -> object:
         """The exact state. It can be restored any number of times."""
         state = self.np_random.bit_generator.state
-        moment = self._current()
-        return _Snapshot(self._index, self._left, self._over, self._report, moment, self._position(), state)
+        game_state = self._current()
+        return _Snapshot(self._index, self._left, self._over, self._report, game_state, self._position(), state)
 
     def restore(self, snapshot: Any) -> None:
         """Return to a state that ``snapshot`` returned."""
         if not isinstance(snapshot, _Snapshot):
             raise InvalidArgumentError(f"restore takes a snapshot of this task, received {type(snapshot).__name__}.")
-        self._return_to(snapshot.index, snapshot.position, snapshot.moment)
+        self._return_to(snapshot.index, snapshot.position, snapshot.game_state)
         self._index, self._left, self._over = snapshot.index, snapshot.left, snapshot.over
-        self._report, self._moment = snapshot.report, snapshot.moment
+        self._report, self._game_state = snapshot.report, snapshot.game_state
         self.np_random.bit_generator.state = snapshot.generator
 
     # ---------------------------------------------------------------- for subclasses
 
-    def _begin(self, index: int) -> Moment:
+    def _begin(self, index: int) -> GameState:
         """Begin the game of task ``index``."""
         raise NotImplementedError
 
-    def _send(self, command: str) -> Moment:
+    def _send(self, command: str) -> GameState:
         """Carry out an admissible command."""
         raise NotImplementedError
 
@@ -174,7 +174,7 @@ class TextGame(gym.Env[str, str]):
         """The state of the engine; it must not change later."""
         raise NotImplementedError
 
-    def _return_to(self, index: int, position: Any, moment: Moment) -> None:
+    def _return_to(self, index: int, position: Any, game_state: GameState) -> None:
         """Bring the engine into a state that ``_position`` returned in the game of task ``index``."""
         raise NotImplementedError
 
@@ -186,17 +186,17 @@ class TextGame(gym.Env[str, str]):
         """The kind of the current task."""
         raise NotImplementedError
 
-    def _running(self) -> Moment:
-        """The current moment of an episode that is not over."""
-        moment = self._current()
+    def _running(self) -> GameState:
+        """The current state of an episode that is not over."""
+        game_state = self._current()
         if self._over:
             raise EpisodeOverError("the episode is over: call reset() before the next action.")
-        return moment
+        return game_state
 
-    def _current(self) -> Moment:
-        if self._moment is None:
+    def _current(self) -> GameState:
+        if self._game_state is None:
             raise NotResetError("the task has no episode yet: call reset() first.")
-        return self._moment
+        return self._game_state
 
     # ---------------------------------------------------------------- private
 
@@ -209,28 +209,28 @@ class TextGame(gym.Env[str, str]):
         return next((one for one in actions if one.casefold() == words), None)
 
     def _text(self) -> str:
-        moment = self._current()
-        parts = [moment.goal] if moment.goal else []
-        parts.append(f"{self._report}\n{moment.text}" if self._report else moment.text)
+        game_state = self._current()
+        parts = [game_state.goal] if game_state.goal else []
+        parts.append(f"{self._report}\n{game_state.text}" if self._report else game_state.text)
         if not self._over:
-            parts.append(f"Progress: {moment.progress:.0%}. Steps left: {self._left}.")
+            parts.append(f"Progress: {game_state.progress:.0%}. Steps left: {self._left}.")
             if self.list_actions:
-                parts.append("Actions: " + ", ".join(moment.actions))
-        elif moment.won or moment.lost:
-            parts.append("You have won." if moment.won else "You have lost.")
+                parts.append("Actions: " + ", ".join(game_state.actions))
+        elif game_state.won or game_state.lost:
+            parts.append("You have won." if game_state.won else "You have lost.")
         else:
             parts.append("The episode is over.")
         return "\n\n".join(parts)
 
     def _info(self, *, invalid: bool) -> dict[str, Any]:
-        moment, name = self._current(), self._task_id()
+        game_state, name = self._current(), self._task_id()
         end = "|over" if self._over else ""
         return {
             "task_id": name,
             "kind": self._kind(),
-            "admissible_actions": () if self._over else moment.actions,
-            "state_key": f"{name}|{moment.key}{end}",
-            "feature_key": f"{moment.feature}{end}",
+            "admissible_actions": () if self._over else game_state.actions,
+            "state_key": f"{name}|{game_state.key}{end}",
+            "feature_key": f"{game_state.feature}{end}",
             "steps_left": self._left,
             "invalid_action": invalid,
         }

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any, ClassVar
 
-from selfreg_gym.envs._text_game import Moment, TextGame
+from selfreg_gym.envs._text_game import GameState, TextGame
 from selfreg_gym.envs.alfworld.engine import PACKAGE, Engine
 from selfreg_gym.envs.alfworld.games import SPLITS, TASK_TYPES, data_folder, game_files
 from selfreg_gym.envs.alfworld.planner import plan_within
@@ -120,9 +120,9 @@ class ALFWorld(TextGame):
         Raises:
             TaskContractError: the planner found none within ``planner_seconds``, or one that is not admissible.
         """
-        moment = self._running()
+        game_state = self._running()
         action = plan_within(self.planner_seconds, self._game.plan)[0]
-        if action not in moment.actions:
+        if action not in game_state.actions:
             raise TaskContractError(
                 f"ALFWorld's planner must give an admissible command, received {shown(action)} in {self._task_id()}."
             )
@@ -133,20 +133,20 @@ class ALFWorld(TextGame):
 
     # ---------------------------------------------------------------- parts of TextGame
 
-    def _begin(self, index: int) -> Moment:
+    def _begin(self, index: int) -> GameState:
         self._load(index)
         self._first = self._game.begin()
         self._reply, self._place, self._actions = "", "", ()
         return self._seen()
 
-    def _send(self, command: str) -> Moment:
+    def _send(self, command: str) -> GameState:
         self._carry_out(command)
         return self._seen()
 
     def _position(self) -> tuple[str, ...]:
         return self._actions
 
-    def _return_to(self, index: int, position: Any, moment: Moment) -> None:
+    def _return_to(self, index: int, position: Any, game_state: GameState) -> None:
         """Replay the actions.
 
         Raises:
@@ -155,7 +155,7 @@ class ALFWorld(TextGame):
         self._begin(index)
         for command in position:
             self._carry_out(command)
-        if self._seen_in(index) != moment:
+        if self._seen_in(index) != game_state:
             raise TaskContractError(
                 f"ALFWorld's games must be determined by their actions, and a replay of {len(position)} actions of "
                 f"{self._files[index].parent} had another outcome: {shown(self._reply)}."
@@ -189,11 +189,11 @@ class ALFWorld(TextGame):
         if command.startswith("go to "):
             self._place = command.removeprefix("go to ")
 
-    def _seen(self) -> Moment:
+    def _seen(self) -> GameState:
         return self._seen_in(self._index)
 
-    def _seen_in(self, index: int) -> Moment:
-        """The current moment of the game."""
+    def _seen_in(self, index: int) -> GameState:
+        """The current state of the game."""
         game = self._game
         held, facts = game.held(), "\n".join(game.facts())
         kind = self._name(index).split("-")[0]
@@ -201,7 +201,7 @@ class ALFWorld(TextGame):
         situation = f"You are {f'at the {self._place}' if self._place else 'in the middle of the room'}. "
         situation += f"You hold the {held}." if held else "You hold nothing."
         verbs = {action.partition(" ")[0] for action in game.actions} - {"go", "help", "inventory", "look", "examine"}
-        return Moment(
+        return GameState(
             goal=self._first if self.page or not self._reply else "",
             text="\n".join(part for part in (self._reply, situation if self.page else "") if part),
             actions=game.actions,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any, ClassVar
 
-from selfreg_gym.envs._text_game import Moment, TextGame
+from selfreg_gym.envs._text_game import GameState, TextGame
 from selfreg_gym.envs.scienceworld.expert import Played, advice, place_of
 from selfreg_gym.envs.scienceworld.simulator import Seen, Simulator, gold_path, jar
 from selfreg_gym.envs.scienceworld.variations import SPLITS, VARIATIONS
@@ -117,10 +117,10 @@ class ScienceWorld(TextGame):
 
     def expert_action(self) -> str:
         """The next action of the solution of ScienceWorld (:mod:`selfreg_gym.envs.scienceworld.expert`)."""
-        moment = self._running()
+        game_state = self._running()
         assert self._seen is not None
         solution = gold_path(*self._plays[self._index], self.simplification, self.time_limit)
-        return advice(solution, self._played, moment.actions, place_of(self._seen.look))
+        return advice(solution, self._played, game_state.actions, place_of(self._seen.look))
 
     def subgoal(self) -> str:
         """The score so far: a call with ``duration="subgoal"`` ends when it changes."""
@@ -128,22 +128,22 @@ class ScienceWorld(TextGame):
 
     # ---------------------------------------------------------------- parts of TextGame
 
-    def _begin(self, index: int) -> Moment:
+    def _begin(self, index: int) -> GameState:
         seen = self._simulator.begin(*self._plays[index], self.simplification)
         self._goal, self._played = self._simulator.description(), ()
-        return self._moment_of(seen._replace(reply=""))
+        return self._game_state_of(seen._replace(reply=""))
 
-    def _send(self, command: str) -> Moment:
+    def _send(self, command: str) -> GameState:
         assert self._seen is not None
         played = Played(command, self._current().actions, place_of(self._seen.look))
-        moment = self._moment_of(self._simulator.send(command))
+        game_state = self._game_state_of(self._simulator.send(command))
         self._played = (*self._played, played)
-        return moment
+        return game_state
 
     def _position(self) -> tuple[tuple[Played, ...], Seen | None, str]:
         return self._played, self._seen, self._goal
 
-    def _return_to(self, index: int, position: Any, moment: Moment) -> None:
+    def _return_to(self, index: int, position: Any, game_state: GameState) -> None:
         """Replay the actions.
 
         Raises:
@@ -191,7 +191,7 @@ class ScienceWorld(TextGame):
         longest = max(map(len, ranges.values()))
         return [(name, found[i]) for i in range(longest) for name, found in ranges.items() if i < len(found)]
 
-    def _moment_of(self, seen: Seen) -> Moment:
+    def _game_state_of(self, seen: Seen) -> GameState:
         self._seen = seen
         score = max(0.0, seen.score)
         ended = seen.completed or seen.score < 0
@@ -200,7 +200,7 @@ class ScienceWorld(TextGame):
         state = "\n".join((seen.look, seen.inventory, seen.goals))
         name = self._kind()
         place = place_of(seen.look)
-        return Moment(
+        return GameState(
             goal=self._goal,
             text="\n\n".join(part for part in (seen.reply, seen.look, seen.inventory) if part),
             actions=offered,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any, ClassVar
 
-from selfreg_gym.envs._text_game import Moment, TextGame
+from selfreg_gym.envs._text_game import GameState, TextGame
 from selfreg_gym.envs.textworld.challenges import CHALLENGES, SPLITS, game_seed
 from selfreg_gym.envs.textworld.engine import Engine, Position, clean
 from selfreg_gym.envs.textworld.games import PACKAGE, game_file
@@ -129,9 +129,9 @@ class TextWorld(TextGame):
 
         If the game can no longer be won, it is the first admissible action.
         """
-        moment = self._running()
+        game_state = self._running()
         commands = self._game.policy()
-        return commands[0] if commands and commands[0] in moment.actions else moment.actions[0]
+        return commands[0] if commands and commands[0] in game_state.actions else game_state.actions[0]
 
     def subgoal(self) -> str:
         """The number of points so far: a call with ``duration="subgoal"`` ends with the next point."""
@@ -148,14 +148,14 @@ class TextWorld(TextGame):
 
     # ---------------------------------------------------------------- parts of TextGame
 
-    def _begin(self, index: int) -> Moment:
+    def _begin(self, index: int) -> GameState:
         self._load(index)
         self._game.begin()
         self._reply = self._notes = ""
         self._points = frozenset()
         return self._seen()
 
-    def _send(self, command: str) -> Moment:
+    def _send(self, command: str) -> GameState:
         before = self._game.state.score
         self._reply = self._game.send(command)
         if self._game.state.score > before:
@@ -167,7 +167,7 @@ class TextWorld(TextGame):
     def _position(self) -> tuple[Position, str, str, frozenset[str]]:
         return self._game.position(), self._reply, self._notes, self._points
 
-    def _return_to(self, index: int, position: Any, moment: Moment) -> None:
+    def _return_to(self, index: int, position: Any, game_state: GameState) -> None:
         self._load(index)
         state, self._reply, self._notes, self._points = position
         self._game.return_to(state)
@@ -195,15 +195,15 @@ class TextWorld(TextGame):
             self.close()
             self._engine = Engine(path)
 
-    def _seen(self) -> Moment:
-        """The current moment of the game."""
+    def _seen(self) -> GameState:
+        """The current state of the game."""
         state = self._game.state
         actions = tuple(state.admissible_commands)
         verbs = [action.partition(" ")[0] for action in actions]
         offered = " ".join(sorted(_IN_FEATURES.intersection(verbs)))
         read = "read" if self._notes else ""
         facts = "\n".join((*self._game.facts(), *sorted(self._points)))
-        return Moment(
+        return GameState(
             goal=state.objective.strip() if self.page or not self._reply else "",
             text=self._page() if self.page else self._reply or clean(state.description),
             actions=actions,

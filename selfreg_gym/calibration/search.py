@@ -31,7 +31,7 @@ ATTEMPTS = 3
 """Maximum number of searches; each one starts with all probes of the earlier ones."""
 
 BLOCK = 64
-"""Number of episodes after which a probe is judged again."""
+"""Number of episodes after which a probe is tested again."""
 
 RESOLUTION = 1e-5
 """A bracket narrower than this share of the knob's range is a jump."""

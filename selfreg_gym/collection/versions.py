@@ -2,8 +2,8 @@
 
 A task of this package keeps its behaviour under one id: a change of its texts, actions or dynamics gets a new id
 (``-v1``). The version of this package is therefore recorded, and a difference is a warning. The package that a task
-wraps makes no such promise, and other words of its actions would make one store of two tasks: with another version of
-it, a collection is not continued.
+wraps has no such rule. Another version of it may use other words for actions, so that one store would have the episodes
+of two tasks. Therefore, a collection is not continued with another version of it.
 """
 
 from __future__ import annotations

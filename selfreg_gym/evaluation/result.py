@@ -32,7 +32,10 @@ FORMAT = {"format": "selfreg_gym.evaluation", "version": 1}
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Helpers compared on the same episodes of one or more splits. Helper keys are also accepted as text.
+    """Helpers compared on the same episodes of one or more splits.
+
+    Methods take helper keys as text too. ``split`` may be omitted if there is only one; ``kind`` is a kind of tasks, or
+    ``"all"``. Budgets are in cost units per episode.
 
     Attributes:
         tables: the measured episodes, by split.

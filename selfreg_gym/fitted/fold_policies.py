@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from selfreg_gym.fitted.committee import Committee
+from selfreg_gym.fitted.ensemble import Ensemble
 from selfreg_gym.fitted.held_out import episode_values
 from selfreg_gym.fitted.refinement import interpolated, refined
 
@@ -15,16 +15,16 @@ class HeldOut:
     """Held-out success and usage of greedy and of constant policies.
 
     Args:
-        committees: the networks of all folds, at the same prices.
+        ensembles: the networks of all folds, at the same prices.
     """
 
-    def __init__(self, committees: list[Committee]) -> None:
-        self.committees = committees
-        self.prices = committees[0].prices
-        self.held_out = [committee.held_out for committee in committees]
-        held_out = list(zip(committees, self.held_out, strict=True))
-        self.values = [committee.values_at(rows) for committee, rows in held_out]  # (n, A, P) each
-        self.rows = [committee.fold_rows(rows) for committee, rows in held_out]
+    def __init__(self, ensembles: list[Ensemble]) -> None:
+        self.ensembles = ensembles
+        self.prices = ensembles[0].prices
+        self.held_out = [ensemble.held_out for ensemble in ensembles]
+        held_out = list(zip(ensembles, self.held_out, strict=True))
+        self.values = [ensemble.values_at(rows) for ensemble, rows in held_out]  # (n, A, P) each
+        self.rows = [ensemble.fold_rows(rows) for ensemble, rows in held_out]
         self.components = [rows.components() for rows in self.rows]
 
     def terms(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -33,7 +33,7 @@ class HeldOut:
         The columns are the greedy policies at these prices, never asking, and always asking intervention k.
         """
         prices, greedy = refined(self.prices, self.at_price)
-        actions = self.committees[0].decisions.actions
+        actions = self.ensembles[0].decisions.actions
         terms = np.concatenate([greedy, [self.constant(action) for action in range(actions)]])
         success, usage = np.ascontiguousarray(terms.transpose(2, 1, 0))
         usage[:, len(prices)] = 0.0  # never asking costs nothing
@@ -60,15 +60,15 @@ class HeldOut:
 
     def _evaluated(self, actions: list[np.ndarray], weights: np.ndarray) -> np.ndarray:
         """The terms of a policy with these actions on each fold; the values are a mean over the prices."""
-        decisions = self.committees[0].decisions
+        decisions = self.ensembles[0].decisions
         result = np.empty((decisions.episodes, 2))
-        for f, committee in enumerate(self.committees):
+        for f, ensemble in enumerate(self.ensembles):
             action, rows = actions[f], self.rows[f]
-            if (closed := committee.closed_at(self.held_out[f])) is not None:
+            if (closed := ensemble.closed_at(self.held_out[f])) is not None:
                 action = np.where(closed, 0, action)
             at = np.arange(len(action))
             success, usage = (part[at, action] @ weights for part in self.values[f])
-            result[committee.judged] = episode_values(
-                rows, self.components[f], action, success, usage, unit=committee.networks.unit
+            result[ensemble.held_out_episodes] = episode_values(
+                rows, self.components[f], action, success, usage, unit=ensemble.networks.unit
             )
         return result

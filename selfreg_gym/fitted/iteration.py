@@ -32,8 +32,8 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.fitted.committee import Committee
 from selfreg_gym.fitted.decisions import Folds, LoggedDecisions, assign_folds
+from selfreg_gym.fitted.ensemble import Ensemble
 from selfreg_gym.fitted.fold_policies import HeldOut
 from selfreg_gym.fitted.held_out import episode_values
 from selfreg_gym.fitted.networks import Networks, input_scale
@@ -111,11 +111,11 @@ def _iterate(
     positive = decisions.cost[decisions.cost > 0]
     prices = first_prices(settings.prices, float(positive.min()) if len(positive) else 1.0)
     x = PackedInputs(decisions.x)
-    committees = [
-        Committee(decisions, x, folds, fold, settings, prices, shift, scale, unit) for fold in range(settings.folds)
+    ensembles = [
+        Ensemble(decisions, x, folds, fold, settings, prices, shift, scale, unit) for fold in range(settings.folds)
     ]
     state = IterationState(folder, decisions, settings)
-    history = state.load(committees)
+    history = state.load(ensembles)
     total = settings.rounds + settings.final_rounds
     annealed = sum(record["rate"] < settings.learning_rate for record in history)
     while True:
@@ -130,22 +130,22 @@ def _iterate(
         else:
             break
         if done in MOVES and rate == settings.learning_rate:
-            prices = relocated_prices(committees[0].prices, *_planned(committees))
-            for committee in committees:
-                committee.move_prices(prices)
+            prices = relocated_prices(ensembles[0].prices, *_planned(ensembles))
+            for ensemble in ensembles:
+                ensemble.move_prices(prices)
         losses = []
-        for committee in committees:
-            data = committee.draw(done)
-            targets = committee.targets(data) if done else committee.logged_returns(data)
-            losses.append(committee.train(data, targets, done, rate))
+        for ensemble in ensembles:
+            data = ensemble.draw(done)
+            targets = ensemble.targets(data) if done else ensemble.logged_returns(data)
+            losses.append(ensemble.train(data, targets, done, rate))
         record = {"round": done, "loss": float(np.mean(losses)), "rate": rate, "value": None, "planned": None}
         if done >= MOVES[-1]:
-            record["value"], record["planned"] = _held_out_value(committees)
+            record["value"], record["planned"] = _held_out_value(ensembles)
         history.append(record)
-        state.save(committees, history)
-    evaluated, success, usage = HeldOut(committees).terms()
+        state.save(ensembles, history)
+    evaluated, success, usage = HeldOut(ensembles).terms()
     state.remove()
-    return Iterated([c.networks for c in committees], committees[0].prices, folds, evaluated, success, usage, history)
+    return Iterated([c.networks for c in ensembles], ensembles[0].prices, folds, evaluated, success, usage, history)
 
 
 def _usage_unit(decisions: LoggedDecisions) -> float:
@@ -165,35 +165,35 @@ def _finished(history: list[dict[str, Any]], settings: Settings) -> bool:
     return max(values[-settings.patience :]) < max(values[: -settings.patience]) + TOLERANCE
 
 
-def _planned(committees: list[Committee]) -> tuple[np.ndarray, np.ndarray]:
+def _planned(ensembles: list[Ensemble]) -> tuple[np.ndarray, np.ndarray]:
     """``(P,)`` success and usage of the greedy policies at the first decisions, by the networks of the other folds."""
     found = []
-    for committee in committees:
-        d = committee.decisions
-        success, usage = committee.values_at(d.first[committee.judged])
-        policy = greedy(success, usage, committee.prices)
+    for ensemble in ensembles:
+        d = ensemble.decisions
+        success, usage = ensemble.values_at(d.first[ensemble.held_out_episodes])
+        policy = greedy(success, usage, ensemble.prices)
         found.append(np.stack([chosen(success, policy), chosen(usage, policy)]))
     success, usage = np.concatenate(found, axis=1).mean(axis=1)
     return success, usage
 
 
-def _held_out_value(committees: list[Committee]) -> tuple[float, float]:
+def _held_out_value(ensembles: list[Ensemble]) -> tuple[float, float]:
     """Mean over every second price of E[S] - r E[M]: the held-out estimate, and the networks' own."""
     estimates, plans, count = 0.0, 0.0, 0
-    prices = committees[0].prices
-    for committee in committees:
-        sample = committee.held_out_sample
-        success, usage = committee.values_at(sample)
-        rows = committee.fold_rows(sample)
+    prices = ensembles[0].prices
+    for ensemble in ensembles:
+        sample = ensemble.held_out_sample
+        success, usage = ensemble.values_at(sample)
+        rows = ensemble.fold_rows(sample)
         components = rows.components()
-        policy = greedy(success, usage, prices, committee.closed_at(sample))
+        policy = greedy(success, usage, prices, ensemble.closed_at(sample))
         of_policy = chosen(success, policy), chosen(usage, policy)
         start = np.r_[0, np.flatnonzero(rows.last)[:-1] + 1]
         count += len(start)
         plans += float((of_policy[0][start] - prices * of_policy[1][start])[:, ::2].sum())
         for p in range(0, len(prices), 2):
             terms = episode_values(
-                rows, components, policy[:, p], of_policy[0][:, p], of_policy[1][:, p], unit=committee.networks.unit
+                rows, components, policy[:, p], of_policy[0][:, p], of_policy[1][:, p], unit=ensemble.networks.unit
             )
             estimates += float((terms[:, 0] - prices[p] * terms[:, 1]).sum())
     return estimates / count / len(prices[::2]), plans / count / len(prices[::2])

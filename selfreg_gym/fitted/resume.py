@@ -18,7 +18,7 @@ from selfreg_gym.utils.files import atomic_path
 from selfreg_gym.utils.json_text import dumps
 
 if TYPE_CHECKING:
-    from selfreg_gym.fitted.committee import Committee
+    from selfreg_gym.fitted.ensemble import Ensemble
 
 __all__ = ["IterationState"]
 
@@ -42,24 +42,24 @@ class IterationState:
             identity = f"{decisions.fingerprint} {json.dumps(settings.fields(), sort_keys=True)}"
             self.fingerprint = hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()
 
-    def save(self, committees: Sequence[Committee], history: list[dict[str, Any]]) -> None:
+    def save(self, ensembles: Sequence[Ensemble], history: list[dict[str, Any]]) -> None:
         """Save the state after a round."""
         if self.path is None:
             return
         from safetensors.torch import save_file
 
-        tensors = {"prices": torch.from_numpy(np.asarray(committees[0].prices, np.float64).copy())}
-        for committee in committees:
-            for name, parameter in committee.networks.trainable().items():
-                tensors[f"{committee.fold}/weights/{name}"] = parameter.detach().clone()
+        tensors = {"prices": torch.from_numpy(np.asarray(ensembles[0].prices, np.float64).copy())}
+        for ensemble in ensembles:
+            for name, parameter in ensemble.networks.trainable().items():
+                tensors[f"{ensemble.fold}/weights/{name}"] = parameter.detach().clone()
                 for moment in MOMENTS:
-                    tensors[f"{committee.fold}/{moment}/{name}"] = committee.optimizer.state[parameter][moment].clone()
+                    tensors[f"{ensemble.fold}/{moment}/{name}"] = ensemble.optimizer.state[parameter][moment].clone()
         record = {"fingerprint": self.fingerprint, "history": history}
         with atomic_path(self.path) as temporary:
             save_file(tensors, temporary, metadata={"state": dumps(record)})
 
-    def load(self, committees: Sequence[Committee]) -> list[dict[str, Any]]:
-        """Restore the committees, and return the records of the rounds done; none without a saved state.
+    def load(self, ensembles: Sequence[Ensemble]) -> list[dict[str, Any]]:
+        """Restore the ensembles, and return the records of the rounds done; none without a saved state.
 
         Raises:
             CheckpointError: the state cannot be read, is incomplete, or belongs to other data or settings.
@@ -78,10 +78,10 @@ class IterationState:
             raise CheckpointError(f"{title} cannot be read ({error}): {_REMEDY}.") from error
         if not matches:
             raise CheckpointError(f"{title} belongs to other rollouts or settings: {_REMEDY}, or use those.")
-        for committee in committees:
-            committee.prices = tensors["prices"].numpy()
-            for name, parameter in committee.networks.trainable().items():
-                keys = [f"{committee.fold}/{kind}/{name}" for kind in ("weights", *MOMENTS)]
+        for ensemble in ensembles:
+            ensemble.prices = tensors["prices"].numpy()
+            for name, parameter in ensemble.networks.trainable().items():
+                keys = [f"{ensemble.fold}/{kind}/{name}" for kind in ("weights", *MOMENTS)]
                 for key in keys:
                     shape = () if "/step/" in key else tuple(parameter.shape)
                     if key not in tensors or tuple(tensors[key].shape) != shape:
@@ -89,7 +89,7 @@ class IterationState:
                 with torch.no_grad():
                     parameter.copy_(tensors[keys[0]])
                 moments = zip(MOMENTS, keys[1:], strict=True)
-                committee.optimizer.state[parameter] = {moment: tensors[key] for moment, key in moments}
+                ensemble.optimizer.state[parameter] = {moment: tensors[key] for moment, key in moments}
         return history
 
     def remove(self) -> None:

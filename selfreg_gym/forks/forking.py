@@ -164,7 +164,7 @@ class _Player:
         if self._env is None:
             self._table = ForkTable(self.first)
             self._env = ForkEnv(self.num_envs, self._table, self.env_kwargs)
-        # Without a helper, nobody needs the recorded steps, so they are executed only once.
+        # Only a helper needs the recorded steps; without one they are executed once.
         self._table.states = [state if self.then else self._env.reached(state) for _, state in shard]
         place: dict[tuple[int, int], tuple[int, int, int]] = {}
         specs = []

@@ -62,7 +62,7 @@ def choose_helper(
 
 
 def _check_collection(run: Run, rollouts: Rollouts) -> None:
-    """Raise unless the helpers can be judged by these rollouts."""
+    """Raise unless the helpers can be compared by these rollouts."""
     if not isinstance(rollouts, Rollouts):
         raise InvalidArgumentError(
             f"a choice reads a collection, a Rollouts store; received {type(rollouts).__name__}: use Rollouts.open."

@@ -170,7 +170,7 @@ def test_equal_keys_are_equal_states(level: str) -> None:
 
 
 @pytest.mark.parametrize("level", LARGE)
-def test_the_expert_succeeds_from_any_moment(level: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_expert_succeeds_from_any_state(level: str, capsys: pytest.CaptureFixture[str]) -> None:
     """It succeeds alone, and after random actions it has an answer at each step. It changes and prints nothing."""
     env = BabyAI(levels=level)
     *_, (_, _, _, _, info) = play(env, 2, 0, random=0.0, most=3000)

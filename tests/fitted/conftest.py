@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from selfreg_gym.fitted.committee import Committee
 from selfreg_gym.fitted.decisions import LoggedDecisions
+from selfreg_gym.fitted.ensemble import Ensemble
 from selfreg_gym.fitted.frontier import FittedFrontier
 from selfreg_gym.fitted.settings import Settings
 from selfreg_gym.fitted.solve import fit_decisions
@@ -24,15 +24,15 @@ SMALL = {"prices": 8, "folds": 2, "members": 2, "hidden": 24, "rounds": 9, "fina
 @contextmanager
 def interrupted(round_: int, fold: int = 1) -> Iterator[None]:
     """A block whose fit is interrupted in the training of one fold."""
-    train = Committee.train
+    train = Ensemble.train
 
-    def stop(self: Committee, data: Any, targets: Any, current: int, rate: float) -> float:
+    def stop(self: Ensemble, data: Any, targets: Any, current: int, rate: float) -> float:
         if (current, self.fold) == (round_, fold):
             raise KeyboardInterrupt
         return train(self, data, targets, current, rate)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Committee, "train", stop)
+        patch.setattr(Ensemble, "train", stop)
         with pytest.raises(KeyboardInterrupt):
             yield
 

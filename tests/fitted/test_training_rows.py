@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from selfreg_gym import solve_frontier
-from selfreg_gym.fitted.committee import Committee
+from selfreg_gym.fitted.ensemble import Ensemble
 from selfreg_gym.fitted.solve import fit_decisions
 from selfreg_gym.fitted.training_rows import drawn_episodes
 from tests.fitted.conftest import interrupted
@@ -42,7 +42,7 @@ def many(model):
 
 def test_drawn_rounds_are_bounded_and_reach_the_optimum(many, model, small, monkeypatch):
     settings = replace(small, rows=len(many) // 4)
-    sizes, drawn, draw = [], {}, Committee.draw
+    sizes, drawn, draw = [], {}, Ensemble.draw
 
     def recorded(self, round_):
         found = draw(self, round_)
@@ -50,7 +50,7 @@ def test_drawn_rounds_are_bounded_and_reach_the_optimum(many, model, small, monk
         drawn.setdefault(self.fold, []).append(set(self.decisions.episode[found.rows].tolist()))
         return found
 
-    monkeypatch.setattr(Committee, "draw", recorded)
+    monkeypatch.setattr(Ensemble, "draw", recorded)
     frontier = fit_decisions(many, settings)
     assert max(sizes) <= settings.rows
     assert all(first != second for first, second in zip(drawn[0], drawn[0][1:], strict=False))

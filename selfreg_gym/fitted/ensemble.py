@@ -1,4 +1,4 @@
-"""``Committee``: the ensemble of networks of one fold: its targets, its training, and its values on the fold."""
+"""``Ensemble``: the networks of one fold, with their targets, their training, and their values on the fold."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from selfreg_gym.fitted.targets import policy_values, trace_targets
 from selfreg_gym.fitted.training_rows import TrainingRows, drawn_episodes
 from selfreg_gym.utils.random_streams import FITTED_BATCHES, FITTED_EPISODES, FITTED_WEIGHTS, seed_sequence, stream
 
-__all__ = ["Committee"]
+__all__ = ["Ensemble"]
 
 
 SMALLEST_BATCH = 64
@@ -27,7 +27,7 @@ PRICED = (0.3, 2.0)
 """The price of one unit of usage, which weighs the error of usage, is clipped to these bounds."""
 
 
-class Committee:
+class Ensemble:
     """The networks that are fitted to all folds but one.
 
     Args:
@@ -50,7 +50,7 @@ class Committee:
         self.x = x
         order = decisions.order
         self.episodes = order[folds.fold[order] != fold]
-        self.judged = order[folds.fold[order] == fold]
+        self.held_out_episodes = order[folds.fold[order] == fold]
         everything = TrainingRows.of(decisions, folds, self.episodes, unit)
         self._everything = everything if len(everything) <= settings.rows else None
         generator = torch.Generator().manual_seed(_integer(FITTED_WEIGHTS, settings.seed, fold))
@@ -72,15 +72,15 @@ class Committee:
     @property
     def held_out(self) -> np.ndarray:
         """The rows of the fold."""
-        return self.decisions.rows_of(self.judged)
+        return self.decisions.rows_of(self.held_out_episodes)
 
     @cached_property
     def held_out_sample(self) -> np.ndarray:
         """The rows of some episodes of the fold, for an estimate after each round; of all, if they are few."""
-        length, part = self.decisions.length[self.judged], self.folds.part[self.judged]
+        length, part = self.decisions.length[self.held_out_episodes], self.folds.part[self.held_out_episodes]
         rng = stream(FITTED_EPISODES, self.settings.seed, self.fold)
         chosen = drawn_episodes(length, part, self.settings.rows // self.settings.folds, rng)
-        return self.held_out if chosen is None else self.decisions.rows_of(self.judged[chosen])
+        return self.held_out if chosen is None else self.decisions.rows_of(self.held_out_episodes[chosen])
 
     def draw(self, round_: int) -> TrainingRows:
         """The decisions of one round."""
