@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["choose_helper"]
 
-_SAME = ("task", "actor", "interventions")
+_SAME = ("task", "actor", "interventions", "intervention_ids", "actor_kwargs", "intervention_kwargs", "abort")
 
 
 def choose_helper(
@@ -36,7 +36,7 @@ def choose_helper(
 
     Args:
         run: a run whose helpers are trained.
-        rollouts: a collection of other tasks, with the run's actor and interventions.
+        rollouts: a collection of other tasks, with the run's actor and interventions, and the same arguments of these.
         budget: C, cost units per episode; None: that of the report's headline.
         names: ids of helpers; None: those among which the stage ``select`` chooses.
         **options: further arguments of :func:`selfreg_gym.choose`.
@@ -67,14 +67,14 @@ def _check_collection(run: Run, rollouts: Rollouts) -> None:
         raise InvalidArgumentError(
             f"a choice reads a collection, a Rollouts store; received {type(rollouts).__name__}: use Rollouts.open."
         )
-    env, own = rollouts.spec.get("env", {}), run.env_kwargs()
-    for name in _SAME:
-        if env.get(name) != own[name]:
-            raise InvalidArgumentError(
-                f"the collection must have the {name} of the run, {own[name]!r}, received {env.get(name)!r}: collect "
-                "with the run's config and other tasks."
-            )
     with Rollouts.open(run.path / "rollouts.sqlite", check=False) as trained:
+        env, own = rollouts.spec.get("env", {}), trained.spec.get("env", {})
+        for name in _SAME:
+            if env.get(name) != own.get(name):
+                raise InvalidArgumentError(
+                    f"the collection must have the {name} of the run, {own.get(name)!r}, received {env.get(name)!r}: "
+                    "collect with the run's config and other tasks."
+                )
         shared = sorted(_task_ids(trained) & _task_ids(rollouts))
     if shared:
         raise InvalidArgumentError(

@@ -16,7 +16,7 @@ from selfreg_gym.pipeline.execution import run_stages
 OVERRIDES = (
     "collect.tasks=6", "collect.episodes=12", "values.prices=5", "values.folds=2", "values.members=1",
     "values.hidden=16", "values.rounds=3", 'evaluate.helpers=["never", "always", "random", "fitted"]',
-    "evaluate.budgets=[1.0, 2.0]",
+    "evaluate.budgets=[1.0, 2.0]", 'interventions.ids=["guide=expert"]',
 )  # fmt: skip
 
 
@@ -59,6 +59,12 @@ def test_rollouts_that_cannot_judge_the_helpers_are_errors(run: Run, tmp_path: P
     with (
         collection(run, tmp_path / "actor.sqlite", range(6, 7), 6, actor="tiny") as other,
         pytest.raises(InvalidArgumentError, match="must have the actor of the run, 'scripted', received 'tiny'"),
+    ):
+        choose_helper(run, other)
+    costs = {"guide": {"cost": 2.0}}
+    with (
+        collection(run, tmp_path / "cost.sqlite", range(6, 7), 6, intervention_kwargs=costs) as other,
+        pytest.raises(InvalidArgumentError, match=r"intervention_kwargs of the run, None, received .*2\.0"),
     ):
         choose_helper(run, other)
     with pytest.raises(InvalidArgumentError, match="a Rollouts store"):
