@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from selfreg_gym.errors import RunDirectoryError, UnknownNameError
+from selfreg_gym.errors import RunDirectoryError, SelfRegError, UnknownNameError
 from selfreg_gym.pipeline.config import FORMER_SECTIONS, RunConfig, material_config
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.locking import locked
@@ -145,10 +145,15 @@ def renew_records(run: Run, stages: Sequence[Stage]) -> None:
     if len(run.config.task.splits) == 1:
         return
     known = {*run.manifest.data["stages"], *run.manifest.data.get("unfinished", {})}
+    splits = material_config(run.config).task.identity()["splits"]
     for stage in stages:
         if stage.name in known and "task" in stage.sections and not stage.splits:
-            former = _settings(run, replace(stage, splits=True))
-            run.manifest.renew(stage.name, former, _settings(run, stage), inputs=stage.of(run.config).inputs)
+            try:
+                settings = _settings(run, stage)
+            except SelfRegError:  # a checkpoint is missing: the stage cannot be continued either
+                continue
+            former = {**settings, "task": {**settings["task"], "splits": splits}}
+            run.manifest.renew(stage.name, former, settings, inputs=stage.of(run.config).inputs)
 
 
 def _timed(function: Callable[[Run], Figures | None], run: Run) -> tuple[Figures, float]:

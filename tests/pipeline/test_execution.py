@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from selfreg_gym.errors import RunDirectoryError, UnknownNameError
+from selfreg_gym.errors import CheckpointError, RunDirectoryError, UnknownNameError
 from selfreg_gym.pipeline import checkpoints
 from selfreg_gym.pipeline.config import load_config
 from selfreg_gym.pipeline.directory import Run
@@ -223,6 +223,18 @@ def test_a_store_of_an_earlier_version_is_kept_when_a_split_is_added(tmp_path: P
     renew_records(opened(tmp_path / "r")[0], counting(log))
     run_stages(opened(tmp_path / "r", SPLIT, update=True)[0], counting(log))
     assert log == (["x", "xx"] if interrupted else ["x"])
+
+
+def test_a_missing_checkpoint_does_not_prevent_an_update(tmp_path: Path) -> None:
+    run, _ = opened(tmp_path / "r")
+    run_stages(run, counting([]))
+
+    def missing(run: Run) -> Any:
+        raise CheckpointError("no such folder")
+
+    recorded = run.manifest.data["stages"]["grow"]["settings"]
+    renew_records(run, (replace(counting([])[0], more=missing),))
+    assert run.manifest.data["stages"]["grow"]["settings"] == recorded
 
 
 def test_hashes_of_settings_keep_the_former_name_of_a_section(tmp_path: Path) -> None:
