@@ -14,8 +14,8 @@ __all__ = [
     "CheckpointError", "ConfigError", "EndpointError", "EpisodeOverError", "FailedEpisodesError",
     "InvalidArgumentError", "MissingPackageError", "ModelError", "NotResetError", "PluginImportError",
     "RegistryError", "RunDirectoryError", "SelfRegError", "SetupError", "StoreDamagedError", "StoreError",
-    "StoreVersionError", "TaskContractError", "TaskResetError", "UnknownNameError", "WorkerError", "did_you_mean",
-    "shown",
+    "StoreVersionError", "TaskContractError", "TaskResetError", "UnknownNameError", "WorkerError", "cause_of",
+    "did_you_mean", "message_of", "shown",
 ]  # fmt: skip
 
 _LONGEST_SHOWN = 120  # characters of a received value in a message
@@ -145,6 +145,15 @@ class WorkerError(SelfRegError, RuntimeError):
     """A worker process that died, or raised an exception that cannot be pickled."""
 
 
+def cause_of(error: Exception) -> Exception:
+    """Return the exception, for ``raise ... from`` in a context manager.
+
+    ``contextlib`` takes a ``RuntimeError`` that a ``StopIteration`` has caused for the ``StopIteration`` itself, so
+    this is replaced.
+    """
+    return RuntimeError("StopIteration") if isinstance(error, StopIteration) else error
+
+
 def did_you_mean(received: object, choices: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the closest of ``choices``, or an empty string if none is close."""
     word, names = str(received), list(choices)
@@ -153,6 +162,14 @@ def did_you_mean(received: object, choices: Iterable[str]) -> str:
     # difflib gives "tyni" and "tiny" a similarity of only 0.5, as it does to any permutation of the letters.
     close = [name for name in names if _swapped(word, name)] or get_close_matches(word, names, n=1, cutoff=0.6)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def message_of(error: BaseException) -> str:
+    """Return the message of an exception, also of one whose ``__str__`` raises."""
+    try:
+        return str(error)
+    except Exception as fault:  # a broken __str__ must not hide which object raised
+        return f"<{type(error).__name__} whose str raised {type(fault).__name__}>"
 
 
 def shown(value: object) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.errors import CheckpointError, MissingPackageError, SetupError, shown
+from selfreg_gym.errors import CheckpointError, MissingPackageError, SetupError, message_of, shown
 from selfreg_gym.types import Act, Actor, Decision
 
 __all__ = ["ask", "ask_repeatedly", "is_integer"]
@@ -42,7 +42,7 @@ def ask(actor: Actor, decisions: Sequence[Decision]) -> list[str | Act]:
     except (SetupError, MissingPackageError, CheckpointError):
         raise
     except Exception as error:
-        what = f"{type(error).__name__}: {_shortened(str(error))}"
+        what = f"{type(error).__name__}: {_shortened(message_of(error))}"
         failure = f"an actor must answer every decision; {type(actor).__name__}.act raised {what}"
     if len(decisions) == 1:
         return [Act("", error=failure)]

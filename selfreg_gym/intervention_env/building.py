@@ -10,7 +10,15 @@ from typing import Any
 import gymnasium as gym
 
 from selfreg_gym import registry
-from selfreg_gym.errors import InvalidArgumentError, RegistryError, SelfRegError, UnknownNameError, shown
+from selfreg_gym.errors import (
+    InvalidArgumentError,
+    RegistryError,
+    SelfRegError,
+    UnknownNameError,
+    cause_of,
+    message_of,
+    shown,
+)
 from selfreg_gym.intervention_env.arguments import (
     check_action,
     check_actions,
@@ -90,9 +98,9 @@ def constructing(what: str, kind: Any) -> Iterator[None]:
         known = point if isinstance(point, str) else f"{point.__module__}.{point.__qualname__}" if point else ""
         raise RegistryError(
             f"the {what} cannot be built: its constructor {known}{' ' if known else ''}raised {type(error).__name__}: "
-            f"{shown(str(error))}. "
+            f"{shown(message_of(error))}. "
             "Check its arguments and the files, packages and servers that it needs."
-        ) from error
+        ) from cause_of(error)
 
 
 @contextlib.contextmanager

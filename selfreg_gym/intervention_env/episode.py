@@ -23,6 +23,7 @@ from selfreg_gym.errors import (
     SetupError,
     TaskContractError,
     TaskResetError,
+    message_of,
     shown,
 )
 from selfreg_gym.intervention_env.asking import ask_repeatedly, is_integer
@@ -292,7 +293,7 @@ class EpisodeState:
             return f"the task {self.task}: {str(error).rstrip('.')} ({where})."
         return (
             f"a task must accept every reset and every action text: {self.task} raised {type(error).__name__} "
-            f"({shown(str(error))}) {where}."
+            f"({shown(message_of(error))}) {where}."
         )
 
     def snapshot(self) -> tuple[Any, ...]:

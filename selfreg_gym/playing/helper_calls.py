@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfreg_gym.errors import EndpointError, SelfRegError, TaskContractError, shown
+from selfreg_gym.errors import EndpointError, SelfRegError, TaskContractError, cause_of, message_of, shown
 from selfreg_gym.helper import Helper
 from selfreg_gym.types import Episode
 
@@ -209,9 +209,9 @@ def helper_errors(helper: Helper, method: str) -> Iterator[None]:
     except Exception as error:
         raise TaskContractError(
             f"a helper must handle every observation: {method} of {helper.type_name} raised "
-            f"{type(error).__name__}: {shown(str(error))}. Repair the helper, or give it a method wrap(env) that "
-            "returns the env with the observations that it reads."
-        ) from error
+            f"{type(error).__name__}: {shown(message_of(error))}. Repair the helper, or give it a method wrap(env) "
+            "that returns the env with the observations that it reads."
+        ) from cause_of(error)
 
 
 def _copied(observation: Any) -> Any:

@@ -21,7 +21,8 @@ from selfreg_gym import (
 )
 from selfreg_gym.agents.helpers.random import Random
 from selfreg_gym.calibration import calibrate
-from selfreg_gym.errors import EndpointError, FailedEpisodesError, TaskContractError
+from selfreg_gym.envs.coin import Coin
+from selfreg_gym.errors import EndpointError, FailedEpisodesError, RegistryError, TaskContractError
 from selfreg_gym.forks import fork, live_states
 from selfreg_gym.off_policy.replay import replayed_actions
 from selfreg_gym.testing import ExpertActor, check_helper
@@ -129,6 +130,35 @@ def test_only_the_episodes_of_a_faulty_answer_are_discarded(name: str, at: int) 
         assert {seed: one for seed, one in found.items() if seed not in bad} == {
             seed: one for seed, one in right.items() if seed not in bad
         }
+
+
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize("error", [StopIteration("empty"), Unprintable()])
+def test_unusual_exceptions_are_faults_of_the_episode(error: Exception) -> None:
+    def fault(actions: list[Any], i: int) -> Any:
+        raise error
+
+    found = played(Faulty(fault), 5, retries=0)
+    errors = [one.error for one in found.values() if one.error is not None]
+    assert len(errors) == 6
+    assert all(f"predict of Faulty raised {type(error).__name__}" in one for one in errors)
+
+    def act(text: str) -> str:
+        raise error
+
+    failed = list(run_episodes(make(2, act), SPECS[:4], Random(0.0), retries=0))
+    assert all(f"raised {type(error).__name__}" in str(one.error) for one in failed)
+
+    class Task(Coin):
+        def __init__(self) -> None:
+            raise error
+
+    with pytest.raises(RegistryError, match=type(error).__name__):
+        InterventionEnv(Task, actor=guess, interventions=[])
 
 
 @pytest.mark.parametrize("num_envs", [None, 4])
