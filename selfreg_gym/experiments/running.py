@@ -16,10 +16,10 @@ from selfreg_gym.experiments.results import Results
 from selfreg_gym.experiments.trial import Trial, of_seed
 from selfreg_gym.experiments.units import Unit
 from selfreg_gym.pipeline.config import RunConfig, load_config, to_dict
+from selfreg_gym.pipeline.locking import locked
 from selfreg_gym.pipeline.manifest import provenance
 from selfreg_gym.pipeline.validation import validate
 from selfreg_gym.utils.arguments import check_count
-from selfreg_gym.utils.files import remove
 
 __all__ = ["CACHE", "config_of", "run_experiment"]
 
@@ -99,9 +99,7 @@ def run_experiment(
             found = None if redo else unit.load()
             if found is None:
                 say(f"{label} ...")
-                if redo:
-                    remove(unit.parts)
-                found = _measure(experiment, cell, trial, unit, own)
+                found = _measure(experiment, cell, trial, unit, own, redo=redo)
                 say(f"{label}: done in {found['cpu_seconds']:.0f} s of CPU time")
             else:
                 say(f"{label}: measured before")
@@ -162,15 +160,27 @@ def _distinct(values: Sequence[Any]) -> list[Any]:
     return [value for number, value in enumerate(values) if value not in values[:number]]
 
 
-def _measure(experiment: Experiment, cell: Cell, trial: Trial, unit: Unit, trials: Sequence[Trial]) -> dict[str, Any]:
-    """Measure a cell and save it; its CPU time does not include that of the stages of the runs."""
-    before, stages = cpu_seconds(), _stage_seconds(trials)
-    try:
-        value = experiment.measure(replace(trial, parts=unit.parts), cell.name)
-    finally:  # an interrupted measurement continues, and its time counts
-        used = cpu_seconds() - before - (_stage_seconds(trials) - stages)
-        add_cpu_seconds(unit.parts, cell.name, used)
-    return unit.save(value, seconds=recorded_cpu_seconds(unit.parts).get(cell.name, 0.0))
+def _measure(
+    experiment: Experiment, cell: Cell, trial: Trial, unit: Unit, trials: Sequence[Trial], *, redo: bool
+) -> dict[str, Any]:
+    """Measure a cell and save it; its CPU time does not include that of the stages of the runs.
+
+    Raises:
+        RunDirectoryError: another process measures it.
+    """
+    unit.parts.mkdir(parents=True, exist_ok=True)
+    with locked(unit.parts, what="a cell of an experiment", option="--cache"):
+        if not redo and (found := unit.load()) is not None:  # another process has measured it since
+            return found
+        if redo:
+            unit.forget_parts()
+        before, stages = cpu_seconds(), _stage_seconds(trials)
+        try:
+            value = experiment.measure(replace(trial, parts=unit.parts), cell.name)
+        finally:  # an interrupted measurement continues, and its time counts
+            used = cpu_seconds() - before - (_stage_seconds(trials) - stages)
+            add_cpu_seconds(unit.parts, cell.name, used)
+        return unit.save(value, seconds=recorded_cpu_seconds(unit.parts).get(cell.name, 0.0))
 
 
 def _command(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from selfreg_gym.errors import CheckpointError
+from selfreg_gym.pipeline.locking import LOCK
 from selfreg_gym.pipeline.manifest import fingerprint, now, provenance
 from selfreg_gym.utils.files import remove, write_text
 from selfreg_gym.utils.json_text import dumps, read_object
@@ -71,6 +72,12 @@ class Unit:
             return None
         keys = ("value", "cpu_seconds", "git", "finished")
         return read_object(path, what="a measured cell", remedy="delete it", keys=keys, error=CheckpointError)
+
+    def forget_parts(self) -> None:
+        """Remove the finished parts, but not the lock of the folder."""
+        for path in self.parts.iterdir():
+            if path.name != LOCK:
+                remove(path)
 
     def save(self, value: Mapping[str, Any], *, seconds: float) -> dict[str, Any]:
         """Write the measured value atomically, remove the parts, and return the content of the unit.

@@ -217,6 +217,6 @@ def behaviour_warnings(decisions: LoggedDecisions) -> list[str]:
     if not never:
         return []
     return [
-        f"{' and '.join(never)} never occurs in the rollouts, so its values cannot be estimated: collect "
-        "with help probabilities strictly between 0 and 1."
+        f"{' and '.join(never)} never occurs in the rollouts, so its values cannot be estimated and policies avoid it: "
+        "collect with help probabilities strictly between 0 and 1, and a share of help for each intervention."
     ]

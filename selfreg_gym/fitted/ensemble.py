@@ -59,6 +59,9 @@ class Ensemble:
             scale=scale, unit=unit, success=float(everything.success.sum() / len(self.episodes)),
             usage=float(everything.cost.sum() * unit / len(self.episodes)), generator=generator,
         )  # fmt: skip
+        for member, rows in enumerate(self._rows_of_members(everything)):
+            for action in set(range(decisions.actions)) - set(everything.action[rows].tolist()):
+                self.networks.exclude(member, action)
         self.optimizer = torch.optim.AdamW(
             self.networks.trainable().values(),
             lr=settings.learning_rate,
@@ -149,10 +152,15 @@ class Ensemble:
             total, steps = total + float(loss.detach()), steps + 1
         return total / max(steps, 1) / networks.count
 
+    def _rows_of_members(self, data: TrainingRows) -> list[np.ndarray]:
+        """The indices of the rows in ``data`` to which each network is fitted: those of the other parts."""
+        members = self.networks.count
+        return [np.flatnonzero(~data.cut & ((data.part != m) | (members == 1))) for m in range(members)]
+
     def _batches(self, data: TrainingRows, round_: int) -> Iterator[np.ndarray]:
         """Batches ``(members, B)`` of indices into ``data.rows``; each member gets the rows of the other parts."""
-        settings, members = self.settings, self.networks.count
-        own = [np.flatnonzero(~data.cut & ((data.part != m) | (members == 1))) for m in range(members)]
+        settings = self.settings
+        own = self._rows_of_members(data)
         count = max(len(rows) for rows in own)
         batch = max(min(settings.batch, count // settings.steps), min(SMALLEST_BATCH, settings.batch))
         for epoch in range(max(settings.epochs, math.ceil(settings.steps * batch / count))):

@@ -22,6 +22,7 @@ __all__ = ["Networks", "chunks", "input_scale", "mean_values"]
 
 WEIGHTS = ("w1", "b1", "w2", "b2", "w3", "b3")
 CHUNK = 8192  # rows of one forward pass
+NO_SUCCESS, LARGE_USAGE = -20.0, 4.0  # outputs for actions without data
 
 
 class Networks(torch.nn.Module):
@@ -122,6 +123,16 @@ class Networks(torch.nn.Module):
             first += functional.embedding_bag(x.column, self.w1[network], per_sample_weights=x.weight, mode="sum")
         first = torch.relu_(first)
         return torch.relu_(torch.addmm(self.b2[network], first, self.w2[network]))
+
+    @torch.no_grad()
+    def exclude(self, network: int, action: int) -> None:
+        """Set the values of an action without data: no success, and a usage that exceeds that of most episodes.
+
+        A policy then prefers any other action, and training leaves these values as they are.
+        """
+        blocks = [one[network].view(-1, 2, self.actions, self.prices)[:, :, action] for one in (self.w3, self.b3)]
+        blocks[0].zero_()
+        blocks[1][:, 0], blocks[1][:, 1] = NO_SUCCESS, LARGE_USAGE
 
     def hidden_rows(self, x: PackedInputs, rows: np.ndarray, network: int = 0) -> np.ndarray:
         """``(len(rows), H)`` float32 second hidden layer of one network, at rows of the data."""

@@ -62,7 +62,7 @@ def solve_fitted(
         CheckpointError: the state in ``folder`` belongs to other rollouts or settings.
 
     Warns:
-        MissingSupportWarning: an action never occurs in the rollouts.
+        MissingSupportWarning: an action never occurs in the rollouts. The policies at prices never take it.
     """
     from selfreg_gym.inputs import fit_inputs
 

@@ -1,4 +1,4 @@
-"""The lock of a run directory, in which one process at a time may work.
+"""The lock of a run directory, or of the folder of a cell, in which one process at a time may work.
 
 It is an ``flock`` on the file ``.lock``. The operating system releases it when the process ends, also after
 ``kill -9``, so a leftover lock file has no effect. On a platform or file system without such locks nothing is locked.
@@ -29,8 +29,13 @@ _held: dict[str, tuple[int, int]] = {}  # directory -> (thread, number of times 
 
 
 @contextlib.contextmanager
-def locked(directory: str | Path) -> Iterator[None]:
-    """Hold the lock of an existing run directory. The same thread may take it again inside the block.
+def locked(directory: str | Path, *, what: str = "a run directory", option: str = "--out") -> Iterator[None]:
+    """Hold the lock of an existing directory. The same thread may take it again inside the block.
+
+    Args:
+        directory: the directory.
+        what: what it is, for the error.
+        option: the option that chooses another one, for the error.
 
     Raises:
         RunDirectoryError: another process, or another thread of this one, holds it.
@@ -39,7 +44,7 @@ def locked(directory: str | Path) -> Iterator[None]:
     key, me = os.path.realpath(directory), threading.get_ident()
     owner, times = _held.get(key, (me, 0))
     if owner != me:
-        raise RunDirectoryError(_taken(directory, "another thread of this process"))
+        raise RunDirectoryError(_taken(directory, "another thread of this process", what, option))
     if times:
         _held[key] = (me, times + 1)
         try:
@@ -47,7 +52,7 @@ def locked(directory: str | Path) -> Iterator[None]:
         finally:
             _held[key] = (me, times)
         return
-    with _flock(Path(directory)):
+    with _flock(Path(directory), what, option):
         _held[key] = (me, 1)
         try:
             yield
@@ -56,7 +61,7 @@ def locked(directory: str | Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _flock(directory: Path) -> Iterator[None]:
+def _flock(directory: Path, what: str, option: str) -> Iterator[None]:
     if fcntl is None:
         yield
         return
@@ -66,7 +71,8 @@ def _flock(directory: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             owner = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
-            raise RunDirectoryError(_taken(directory, f"process {owner}" if owner else "another process")) from None
+            owner = f"process {owner}" if owner else "another process"
+            raise RunDirectoryError(_taken(directory, owner, what, option)) from None
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
                 raise
@@ -79,8 +85,8 @@ def _flock(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _taken(directory: str | Path, owner: str) -> str:
+def _taken(directory: str | Path, owner: str, what: str, option: str) -> str:
     return (
-        f"one process at a time may work in a run directory, and {owner} is working in {str(directory)!r}. Wait "
-        "until it has ended (the same command then continues the run), or choose another directory with --out."
+        f"one process at a time may work in {what}, and {owner} is working in {str(directory)!r}. Wait until it has "
+        f"ended (the same command then continues), or choose another directory with {option}."
     )

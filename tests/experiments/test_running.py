@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +14,7 @@ import pytest
 from command_line import said
 
 from selfreg_gym import registry
-from selfreg_gym.errors import ConfigError, InvalidArgumentError, RunDirectoryError, UnknownNameError
+from selfreg_gym.errors import CheckpointError, ConfigError, InvalidArgumentError, RunDirectoryError, UnknownNameError
 from selfreg_gym.experiments import Cell, Column, Experiment, Findings, Published, Results, Table, Trial, run_experiment
 from selfreg_gym.experiments.running import config_of
 from selfreg_gym.experiments.trial import of_seed
@@ -105,6 +107,37 @@ def test_an_interrupted_experiment_continues(run: Any) -> None:
     Counting.fails = False
     run()
     assert Counting.calls[4:] == [("own", 1), ("others", 1)], "what was measured before is kept"
+
+
+def test_a_cell_is_measured_by_one_process_at_a_time(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure, errors = Counting.measure, []
+
+    def twice(self: Counting, trial: Trial, cell: str) -> Mapping[str, Any]:
+        found = measure(self, trial, cell)
+        if (cell, trial.seed) == ("own", 0):
+            with ThreadPoolExecutor(1) as pool:
+                errors.append(pool.submit(run).exception())
+        return found
+
+    monkeypatch.setattr(Counting, "measure", twice)
+    folder = run()
+    assert isinstance(errors[0], RunDirectoryError)
+    assert re.search(r"may work in a cell of an experiment.* --cache", str(errors[0]))
+    assert len(Counting.calls) == 5
+    assert (folder / "index.md").exists()
+
+
+def test_a_damaged_cell_is_named(run: Any, tmp_path: Path) -> None:
+    run()
+    units = sorted((tmp_path / "cache" / "units" / "counting").iterdir())
+    assert len(units) == 5, "folders of finished parts are removed"
+    units[0].write_text(units[0].read_text()[:-20])
+    with pytest.raises(CheckpointError, match=rf"{units[0].name}.*a measured cell.*delete it"):
+        run()
+    units[0].unlink()
+    units[1].unlink()
+    run()
+    assert len(Counting.calls) == 7
 
 
 def test_finished_parts_of_a_cell_are_kept(tmp_path: Path) -> None:

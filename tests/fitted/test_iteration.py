@@ -9,6 +9,8 @@ import pytest
 
 from selfreg_gym import registry, solve_frontier
 from selfreg_gym.errors import CheckpointError
+from selfreg_gym.fitted import MissingSupportWarning
+from selfreg_gym.fitted.decisions import LoggedDecisions
 from selfreg_gym.fitted.iteration import iterate
 from selfreg_gym.fitted.networks import mean_values
 from selfreg_gym.fitted.packed import PackedInputs
@@ -144,3 +146,22 @@ def test_the_number_of_threads_is_restored(frontier, model):
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("missing", [0, 1, 2])
+def test_an_action_without_data_is_avoided(missing: int, small: Settings) -> None:
+    rng = np.random.default_rng(missing)
+    action = rng.choice([one for one in range(3) if one != missing], 400)
+    x = rng.integers(0, 2, (400, 3)).astype(np.float32)
+    success = rng.random(400) < 0.2 + 0.3 * (action > 0)
+    every = np.ones(400, bool)
+    data = LoggedDecisions(x, action, (action > 0) * 1.0, every, success, np.arange(400) % 20, actions=3)
+    with pytest.warns(MissingSupportWarning):
+        frontier = fit_decisions(data, small)
+    for price in frontier.prices[:-1]:
+        assert missing not in frontier.action(x, float(price))
+    found, usage = frontier.values(x)
+    assert found[..., missing].max() < 1e-6
+    assert (usage[..., missing] > 2 * data.cost.max()).all()
+    tried = [one for one in range(3) if one != missing]
+    assert (found[..., tried] > 0.02).all()
