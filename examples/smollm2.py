@@ -172,7 +172,7 @@ def check(path: Path, *, dtype: str = "float32") -> None:
             note(f"p(s) = {p:.4f}, loaded {again:.4f}")
             assert p == again, "loading changed the process reward model"
     with timed("a helper's logit, untrained") as note:
-        from selfreg_gym.agents.helpers._lm_examples import answer_tokens
+        from selfreg_gym.agents.helpers._lm_sft_examples import answer_tokens
 
         helper = LMSFTHelper(merged, tokenizer, answers=answer_tokens(tokenizer, 1), budget=1.0)
         words = tokenizer.convert_ids_to_tokens(list(helper.answers))

@@ -1,4 +1,4 @@
-"""Prompts of the language-model helper with value heads, for stored decisions and for those in progress."""
+"""Prompts of the helper ``lm``, for stored decisions and for those in progress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The inputs of the language-model helper with value heads: features of the text, and numbers of the decision."""
+"""The inputs of the helper ``lm``: features of the text, and numbers of the decision."""
 
 from __future__ import annotations
 

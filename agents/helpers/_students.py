@@ -1,4 +1,4 @@
-"""The training of helpers whose values are a student, and their expected usage and success."""
+"""Helpers that are students, small networks on inputs: their training, and their expected usage and success."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ class LMHelper(GainHelper):
                 backbone with more than 5 % unknown tokens.
             UnknownNameError, CheckpointError: an unknown input, or the backbone is not a checkpoint.
         """
-        from selfreg_gym.agents.helpers._lm_students import train_student
+        from selfreg_gym.agents.helpers._lm_training import train_student
 
         parts = train_student(
             rollouts,

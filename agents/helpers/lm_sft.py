@@ -169,7 +169,7 @@ class LMSFTHelper(Helper):
                 unknown tokens.
             UnknownNameError, CheckpointError: the backbone is not a checkpoint.
         """
-        from selfreg_gym.agents.helpers._lm_labels import train_on_labels
+        from selfreg_gym.agents.helpers._lm_sft_training import train_on_labels
 
         parts = train_on_labels(
             labels,

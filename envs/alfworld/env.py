@@ -38,8 +38,9 @@ class ALFWorld(TextGame):
     ## Rewards
     1 when the goal is reached, otherwise 0.
 
-    ## Starting State ``options={"episode": i}`` of ``reset``, ``0 <= i < num_episodes``, determines the game: the i-th
-    in the order of the paths. Games have no random events, so ``seed`` only draws the game if there is no such option.
+    ## Starting State
+    ``options={"episode": i}`` of ``reset``, ``0 <= i < num_episodes``, determines the game: the i-th in the order of
+    the paths. Games have no random events, so ``seed`` only draws the game if there is no such option.
 
     ## Episode End
     Terminated when the goal is reached (success). Truncated after ``max_steps`` steps. ``info["steps_left"]`` is the

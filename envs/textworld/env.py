@@ -57,8 +57,9 @@ class TextWorld(TextGame):
     the number of steps left. On the last step ``info["metrics"]`` has ``progress``, the score divided by the largest
     score.
 
-    ## Arguments * ``challenge``: ``"cooking"`` (default), ``"coin_collector"``, ``"treasure_hunter"`` or ``"simple"``;
-    the id sets it.
+    ## Arguments
+    * ``challenge``: ``"cooking"`` (default), ``"coin_collector"``, ``"treasure_hunter"`` or ``"simple"``; the id sets
+      it.
     * ``split``: ``"train"`` (default), ``"val-seen"``, ``"test-seen"``, ``"val-unseen"``, ``"test-unseen"`` or
       ``"actor-train"``. Cooking: the unseen splits have the foods that TextWorld reserves for validation and test. Coin
       collector and treasure hunter: their level is higher by 3. Simple: ``test-unseen`` has other foods.

@@ -15,7 +15,7 @@ from selfreg_gym.envs.twx.games import GAMES, SPLITS, parameters_of, start_of
 from selfreg_gym.envs.twx.knowledge import Knowledge, learn, state_text
 from selfreg_gym.envs.twx.simulator import Reply, Simulator, Start
 from selfreg_gym.envs.twx.survey import World, survey
-from selfreg_gym.envs.twx.text import INVALID, page
+from selfreg_gym.envs.twx.text import INVALID, observation
 from selfreg_gym.errors import (
     EpisodeOverError,
     InvalidArgumentError,
@@ -69,10 +69,11 @@ class TWX(gym.Env[str, str]):
 
     The package ``textworld-express`` runs in a Java virtual machine. All envs of a process share one machine.
 
-    ## Action Space Text, one of ``info["admissible_actions"]``. These are all actions that the game accepts, for
-    instance ``open fridge``, ``move north``, ``take cookbook``, ``cook carrot in oven``. Case and white space are
-    ignored. Any other text is an invalid action: it ends the episode as a failure (``invalid_action="terminate"``) or
-    counts as a step without effect (``"noop"``).
+    ## Action Space
+    Text, one of ``info["admissible_actions"]``. These are all actions that the game accepts, for instance ``open
+    fridge``, ``move north``, ``take cookbook``, ``cook carrot in oven``. Case and white space are ignored. Any other
+    text is an invalid action: it ends the episode as a failure (``invalid_action="terminate"``) or counts as a step
+    without effect (``"noop"``).
 
     ## Observation Space
     Text: the description of the task, the texts that the player has read (a recipe, a map), the exits and items of
@@ -87,10 +88,11 @@ class TWX(gym.Env[str, str]):
     is the i-th seed of the split. Without it, the task is drawn at random with ``seed``. A game has no random events,
     so ``seed`` has no other effect.
 
-    ## Episode End Terminated when the task is done (success), when it has failed (an ingredient was eaten, or was cut
-    or cooked in another way than the recipe says), and after an invalid action (failure). Truncated after ``max_steps``
-    steps (failure). ``info["progress"]`` is the score in [0, 1] on every step. On the last step, ``info["metrics"]``
-    has ``score`` and ``steps``.
+    ## Episode End
+    Terminated when the task is done (success), when it has failed (an ingredient was eaten, or was cut or cooked in
+    another way than the recipe says), and after an invalid action (failure). Truncated after ``max_steps`` steps
+    (failure). ``info["progress"]`` is the score in [0, 1] on every step. On the last step, ``info["metrics"]`` has
+    ``score`` and ``steps``.
 
     A step that the Java virtual machine does not answer within ``time_limit`` seconds raises ``JvmError``. In a
     collection this ends the episode with an error, and the next reset starts another machine. Other envs of the process
@@ -201,7 +203,7 @@ class TWX(gym.Env[str, str]):
             over=False,
             generator=None,
         )
-        return self._page(), self._info(invalid=False)
+        return self._text(), self._info(invalid=False)
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Carry out one action.
@@ -247,7 +249,7 @@ class TWX(gym.Env[str, str]):
         if over:
             info |= {"success": success, "is_success": success}
             info["metrics"] = {"score": reply.score, "steps": float(self.max_steps - left)}
-        return self._page(), reply.score - before.reply.score, terminated, truncated, info
+        return self._text(), reply.score - before.reply.score, terminated, truncated, info
 
     def render(self) -> str | None:
         """The observation, for ``render_mode="ansi"``."""
@@ -256,7 +258,7 @@ class TWX(gym.Env[str, str]):
             return None
         if self._state is None:
             raise NotResetError("render() needs an episode: call reset() first.")
-        return self._page()
+        return self._text()
 
     # ---------------------------------------------------------------- beyond Gymnasium
 
@@ -317,11 +319,11 @@ class TWX(gym.Env[str, str]):
             raise EpisodeOverError("the episode is over: call reset() before the next action.")
         return self._state
 
-    def _page(self) -> str:
+    def _text(self) -> str:
         state = self._state
         assert state is not None
         action, answer = state.last
-        return page(
+        return observation(
             state.task,
             state.known,
             state.reply,

@@ -1,4 +1,4 @@
-"""The observation of a game: a page with all that is needed to play, without a memory of earlier pages."""
+"""The observation of a game: a text with all that is needed to play, also without the earlier observations."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from selfreg_gym.envs.twx.knowledge import Knowledge
 from selfreg_gym.envs.twx.scene import Scene
 from selfreg_gym.envs.twx.simulator import Reply
 
-__all__ = ["INVALID", "page"]
+__all__ = ["INVALID", "observation"]
 
 INVALID = "That is not a possible action."
 
 
-def page(
+def observation(
     task: str, known: Knowledge, reply: Reply, *, action: str, answer: str, left: int, over: bool, actions: bool
 ) -> str:
-    """The page after an action.
+    """The observation after an action.
 
     Args:
         task: the description of the task.
         known: what the player knows.
         reply: what the game shows.
-        action: the last action; "" at the beginning.
+        action: the last action; "" at the start.
         answer: the answer of the game to the last action.
         left: number of steps left.
         over: whether the episode has ended.

@@ -117,9 +117,13 @@ def calibrate_many(
             process, because the model keeps its scores in memory.
         resume: directory of finished results; a call with the same arguments, helpers and env computes the others.
         progress: called with each key when it is done.
+        episodes, seed, tolerance, probes, num_envs: as for :func:`calibrate`.
 
     Returns:
-        The calibrated helpers, by key.
+        The calibrated helpers, by key, as :func:`calibrate` returns them.
+
+    Raises:
+        InvalidArgumentError, FailedEpisodesError: as for :func:`calibrate`.
     """
     if workers > 1 and not isinstance(env, Mapping):
         raise InvalidArgumentError("several processes each build the env: pass env as keyword arguments.")

@@ -90,6 +90,9 @@ def evaluate(
         progress: show a bar; or a function of (finished episodes, all episodes).
         warn: issue the evaluation's ``warnings`` as :class:`EvaluationWarning`; False for a part that is merged later.
 
+    Returns:
+        The measured episodes of all helpers, with rows, comparisons, curves and warnings.
+
     Raises:
         InvalidArgumentError: no helpers, an invalid helper or key, no tasks, an invalid budget or one that contradicts
             the helper's key, or several processes with a ready env.

@@ -56,6 +56,9 @@ def solve_fitted(
         progress: whether to draw a progress bar.
         **settings: see :class:`selfreg_gym.fitted.settings.Settings`.
 
+    Returns:
+        The fitted values, their policies (``policy(C)``), and held-out estimates.
+
     Raises:
         UnknownNameError: an unknown input or setting.
         InvalidArgumentError: too few episodes, or a setting out of range.

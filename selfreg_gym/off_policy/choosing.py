@@ -92,6 +92,9 @@ def choose(
         folds, seed: of the fitted values.
         **options: further arguments of :func:`evaluate_off_policy`, without ``methods``.
 
+    Returns:
+        The name of the chosen candidate, and the estimates of all candidates at the budget, best first.
+
     Raises:
         InvalidArgumentError: no candidates, or an argument out of range.
         UnknownNameError: an unknown method or rule.

@@ -86,6 +86,9 @@ def choose_model(
         seed: seed of the folds.
         progress: called after each fit with the number done and the total.
 
+    Returns:
+        The name of the chosen settings, and the held-out success of all settings.
+
     Raises:
         InvalidArgumentError: no settings, or too few episodes.
         UnknownNameError: a setting that ``TransitionModel.fit`` does not have.

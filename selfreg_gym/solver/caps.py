@@ -83,6 +83,9 @@ def solve_caps(
         help_cost: price r >= 0 of a cost unit in addition to the cap.
         discount, backend: as in :func:`selfreg_gym.solver.solve`.
 
+    Returns:
+        The policies of all caps from 0 to ``hard_cap``, with their values.
+
     Raises:
         InvalidArgumentError: a negative or fractional cap, or an invalid price.
     """

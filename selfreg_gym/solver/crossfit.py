@@ -85,6 +85,9 @@ def cross_fitted_value(
             :func:`selfreg_gym.transitions.fitting.fit`.
         progress: called after each evaluation with the number done and the total.
 
+    Returns:
+        E[SR] and E[U] (cost units per episode), with their 95 % intervals.
+
     Raises:
         InvalidArgumentError: an argument of the wrong type, or too few episodes, folds or groups.
     """

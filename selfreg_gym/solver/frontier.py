@@ -190,6 +190,9 @@ def solve_frontier(
         discount, backend: as in :func:`selfreg_gym.solver.solve`.
         progress: called after each pass with the number of points and the current gap.
 
+    Returns:
+        The corner points of the curve; ``policy(C)`` is the policy for a budget.
+
     Raises:
         InvalidArgumentError: a negative gap.
     """

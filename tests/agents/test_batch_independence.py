@@ -39,7 +39,7 @@ def kwargs() -> dict[str, Any]:
 
 
 def _lm_sft() -> Any:
-    from selfreg_gym.agents.helpers._lm_examples import answer_tokens
+    from selfreg_gym.agents.helpers._lm_sft_examples import answer_tokens
     from selfreg_gym.agents.helpers.lm_sft import LMSFTHelper
     from selfreg_gym.lm.loading import load_causal, load_tokenizer
 

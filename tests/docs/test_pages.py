@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import doctest
 import importlib.util
+import inspect
 import os
 import re
 import subprocess
@@ -106,6 +107,14 @@ def test_transcripts_are_those_of_the_tasks(page: Path) -> None:
         if "pip install" not in str(error):
             raise
         pytest.skip(str(error))
+
+
+def test_headings_of_a_task_have_a_line_of_their_own() -> None:
+    """In Markdown, a heading is its whole line."""
+    own = {entry.attribute: entry.name for entry in registry.describe("envs") if entry.origin == "selfreg_gym"}
+    for name in own.values():
+        headings = re.findall(r"^## (.*)$", inspect.getdoc(registry.load("envs", name)) or "", re.MULTILINE)
+        assert set(HEADINGS) <= set(headings), name
 
 
 def test_every_source_file_has_its_line() -> None:

@@ -26,7 +26,7 @@ def blocks(repository: Path, language: str) -> list[str]:
 
 def _smoke_run(folder: Path) -> None:
     """Untrained models in place of ``runs/smoke/helper`` and ``runs/smoke/prm``."""
-    from selfreg_gym.agents.helpers._lm_examples import answer_tokens
+    from selfreg_gym.agents.helpers._lm_sft_examples import answer_tokens
     from selfreg_gym.agents.helpers.lm_sft import LMSFTHelper
     from selfreg_gym.lm.loading import load_causal, load_classifier, load_tokenizer
     from selfreg_gym.prm import ProcessRewardModel

@@ -11,7 +11,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from selfreg_gym.agents.helpers._lm_examples import answer_tokens
+from selfreg_gym.agents.helpers._lm_sft_examples import answer_tokens
 from selfreg_gym.lm.generation import generate
 from selfreg_gym.lm.scoring import CandidateScorer, score_candidates
 from selfreg_gym.lm.scoring_paths import best_path, window_of

@@ -13,7 +13,7 @@ import torch
 import transformers
 
 from selfreg_gym.agents.actors.lm import LM
-from selfreg_gym.agents.helpers._lm_examples import answer_tokens
+from selfreg_gym.agents.helpers._lm_sft_examples import answer_tokens
 from selfreg_gym.agents.helpers.lm_sft import LMSFTHelper
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.lm import scoring, scoring_paths

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from selfreg_gym.agents.actors.lm import LM
-from selfreg_gym.agents.helpers._lm_examples import answer_tokens
+from selfreg_gym.agents.helpers._lm_sft_examples import answer_tokens
 from selfreg_gym.agents.helpers.lm_sft import LMSFTHelper
 from selfreg_gym.errors import CheckpointError
 from selfreg_gym.lm.loading import load_causal, load_classifier, load_tokenizer

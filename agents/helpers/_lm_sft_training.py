@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym.agents.helpers._arguments import checked_costs
-from selfreg_gym.agents.helpers._lm_examples import (
+from selfreg_gym.agents.helpers._lm_prompts import Augment
+from selfreg_gym.agents.helpers._lm_sft_examples import (
     LabelledObservation,
     answer_tokens,
     draw_examples,
     gather,
     split_by_task,
 )
-from selfreg_gym.agents.helpers._lm_prompts import Augment
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.lm.choice_training import train_choice
 from selfreg_gym.lm.loading import load_causal

@@ -1,4 +1,4 @@
-"""Training of the language-model helper with value heads: regression of a teacher's gains at all prices.
+"""The two steps of the training of the helper ``lm``: regression of a teacher's gains, at all prices.
 
 1. The network of the numbers (the actor's distribution, steps left, ...) is trained on all decisions, in seconds.
 2. Backbone and head are trained end to end on a sample of the decisions. At first the text adds nothing to the answers

@@ -1,4 +1,4 @@
-"""The training of the language-model helper with value heads: its data, backbone, value heads, and training record."""
+"""The training of the helper ``lm``: its data, backbone, value heads and training record."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from selfreg_gym.agents.helpers._arguments import checked_costs, without_task
-from selfreg_gym.agents.helpers._lm_gains import GainExamples, r_squared, train_gains, train_numbers
 from selfreg_gym.agents.helpers._lm_prompts import Augment, draw_decisions, prompts_of
+from selfreg_gym.agents.helpers._lm_regression import GainExamples, r_squared, train_gains, train_numbers
 from selfreg_gym.agents.helpers._teacher import TeacherGains, teacher_gains
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.inputs import DecisionTable, InputEncoder, action_kinds_of
