@@ -68,11 +68,11 @@ def _check_collection(run: Run, rollouts: Rollouts) -> None:
             f"a choice reads a collection, a Rollouts store; received {type(rollouts).__name__}: use Rollouts.open."
         )
     with Rollouts.open(run.path / "rollouts.sqlite", check=False) as trained:
-        env, own = rollouts.spec.get("env", {}), trained.spec.get("env", {})
-        for name in _SAME:
-            if env.get(name) != own.get(name):
+        received, own = _described(rollouts), _described(trained)
+        for name, value in own.items():
+            if received[name] != value:
                 raise InvalidArgumentError(
-                    f"the collection must have the {name} of the run, {own.get(name)!r}, received {env.get(name)!r}: "
+                    f"the collection must have the {name} of the run, {value!r}, received {received[name]!r}: "
                     "collect with the run's config and other tasks."
                 )
         shared = sorted(_task_ids(trained) & _task_ids(rollouts))
@@ -81,6 +81,12 @@ def _check_collection(run: Run, rollouts: Rollouts) -> None:
             f"the collection must have tasks on which no helper was trained, and {len(shared)} of its tasks are in the "
             f"run's rollouts, such as {shared[0]!r}: collect other tasks, with the same command and tasks=range(N, M)."
         )
+
+
+def _described(rollouts: Rollouts) -> dict[str, Any]:
+    """What a collection and a run must have in common; the split of the task may differ."""
+    env = rollouts.spec.get("env", {})
+    return {name: env.get(name) for name in _SAME} | {"history": env.get("task_kwargs", {}).get("history")}
 
 
 def _task_ids(rollouts: Rollouts) -> set[str]:

@@ -67,6 +67,12 @@ def test_rollouts_that_cannot_judge_the_helpers_are_errors(run: Run, tmp_path: P
         pytest.raises(InvalidArgumentError, match=r"intervention_kwargs of the run, None, received .*2\.0"),
     ):
         choose_helper(run, other)
+    history = {**run.env_kwargs()["task_kwargs"], "history": 3}
+    with (
+        collection(run, tmp_path / "history.sqlite", range(6, 7), 6, task_kwargs=history) as other,
+        pytest.raises(InvalidArgumentError, match="history of the run, None, received 3"),
+    ):
+        choose_helper(run, other)
     with pytest.raises(InvalidArgumentError, match="a Rollouts store"):
         choose_helper(run, [])
     with (
