@@ -17,6 +17,7 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
+from actor_recipes import OBJECTS
 
 __all__ = ["lookups"]
 
@@ -24,7 +25,7 @@ __all__ = ["lookups"]
 _NO_LOOKUP, _NO_LOOKUP_SHARE = ("Done!", "Follow", "Give"), 0.25
 
 # The object of a mission of BabyAI.
-_OBJECT = re.compile(r"\b(?:red|green|blue|purple|yellow|grey) (?:ball|box|key|door)\b")
+_OBJECT = re.compile(rf"\b(?:{'|'.join(OBJECTS)})\b")
 
 # Actions of CookingWorld that follow from the recipe and the inventory.
 _PREPARE = ("chop", "cook", "dice", "slice", "prepare", "eat")

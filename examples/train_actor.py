@@ -40,6 +40,7 @@ from actor_recipes import PROMPT_LOSS, RECIPES, Recipe
 from demonstrations import FAMILIES, SPLIT, expert_decisions, read
 from first_stage import lookups
 from stored_states import STATES, stored_decisions
+from tokenizers import AddedToken
 
 from selfreg_gym import EpisodeSpec, InterventionVectorEnv, run_episodes
 from selfreg_gym.lm.batching import pad_right
@@ -72,6 +73,7 @@ def train(
     else:
         pairs = read(demonstrations)
     tokenizer = build_tokenizer(f"{actor_prompt(text)}{answer_text(action)}" for text, action in pairs)
+    tokenizer.add_tokens([AddedToken(phrase, single_word=True, normalized=False) for phrase in recipe.phrases])
     encoder, pad, end = PromptEncoder(tokenizer), tokenizer.pad_token_id, tokenizer.eos_token_id
     config = transformers.LlamaConfig(
         vocab_size=len(tokenizer),
