@@ -19,6 +19,8 @@ class Recipe:
         episodes: number of expert episodes of the actor-train split; the task kinds alternate.
         steps: optimiser steps with whole observations, which determine the success rate.
         short_steps: optimiser steps of the first stage, with shortened observations.
+        easier: parts of the training that precede the first stage, with fewer candidates of the lookup: ``(number of
+            other objects in view, optimiser steps)``. BabyAI only.
         short_batch_size, batch_size, lr: of the optimiser in the first stage, in the second stage, in both.
         prompt_loss: weight of the mean cross-entropy of the prompt, relative to that of the answer's tokens.
         perturb: probability of a random action at a step.
@@ -42,6 +44,7 @@ class Recipe:
     perturb: float = 0.1
     init: float = 0.06
     phrases: tuple[str, ...] = ()
+    easier: tuple[tuple[int, int], ...] = ()
     seed: int = 1
 
 
@@ -70,10 +73,11 @@ RECIPES = {
             heads=3,
             episodes=12000,
             steps=1200,
-            short_steps=2500,
+            short_steps=1500,
             short_batch_size=64,
             batch_size=32,
             phrases=OBJECTS,
+            easier=((0, 250), (1, 1500)),
         ),
     },
 }

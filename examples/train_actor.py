@@ -38,7 +38,7 @@ import torch
 import transformers
 from actor_recipes import PROMPT_LOSS, RECIPES, Recipe
 from demonstrations import FAMILIES, SPLIT, expert_decisions, read
-from first_stage import lookups
+from first_stage import easier_lookups, lookups
 from stored_states import STATES, stored_decisions
 from tokenizers import AddedToken
 
@@ -92,9 +92,14 @@ def train(
     with seeded(recipe.seed):
         model = transformers.LlamaForCausalLM(config).to(device)
     first = lookups(family, pairs, stream(Purpose(0x5407), recipe.seed)) if recipe.short_steps else []
+    easier = [
+        (easier_lookups(pairs, others, stream(Purpose(0xEA5E), recipe.seed, others)), steps, recipe.short_batch_size)
+        for others, steps in recipe.easier
+    ]
 
     losses: list[float] = []
     for stage, steps, batch_size in (
+        *easier,
         (first, recipe.short_steps, recipe.short_batch_size),
         (pairs, recipe.steps, recipe.batch_size),
     ):
