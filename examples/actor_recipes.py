@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["OBJECTS", "PROMPT_LOSS", "RECIPES", "Recipe"]
+__all__ = ["PROMPT_LOSS", "RECIPES", "Recipe"]
 
 PROMPT_LOSS = 0.5
 """Weight of the mean cross-entropy of the prompt, relative to that of the answer's tokens."""
@@ -19,15 +19,11 @@ class Recipe:
         episodes: number of expert episodes of the actor-train split; the task kinds alternate.
         steps: optimiser steps with whole observations, which determine the success rate.
         short_steps: optimiser steps of the first stage, with shortened observations.
-        easier: parts of the training that precede the first stage, with fewer candidates of the lookup: ``(number of
-            other objects in view, optimiser steps)``. BabyAI only.
         short_batch_size, batch_size, lr: of the optimiser in the first stage, in the second stage, in both.
         prompt_loss: weight of the mean cross-entropy of the prompt, relative to that of the answer's tokens.
         perturb: probability of a random action at a step.
         init: standard deviation of the initial weights; with transformers' 0.02 narrow models need three times the
             steps.
-        phrases: groups of words that are one token. To find "red ball" among the objects in view, a model then compares
-            one token in place of two.
         seed: seed of all draws.
     """
 
@@ -43,17 +39,8 @@ class Recipe:
     prompt_loss: float = PROMPT_LOSS
     perturb: float = 0.1
     init: float = 0.06
-    phrases: tuple[str, ...] = ()
-    easier: tuple[tuple[int, int], ...] = ()
     seed: int = 1
 
-
-OBJECTS = tuple(
-    f"{colour} {kind}"
-    for colour in ("red", "green", "blue", "purple", "yellow", "grey")
-    for kind in ("ball", "box", "key", "door")
-)
-"""The objects of BabyAI."""
 
 RECIPES = {
     "sif": {
@@ -69,15 +56,13 @@ RECIPES = {
         "tiny": Recipe(hidden=96, layers=2, heads=3, episodes=7000, steps=500, short_steps=0, batch_size=32),
         "strong": Recipe(
             hidden=96,
-            layers=2,
+            layers=3,
             heads=3,
             episodes=12000,
-            steps=1200,
-            short_steps=1500,
+            steps=1500,
+            short_steps=4000,
             short_batch_size=64,
             batch_size=32,
-            phrases=OBJECTS,
-            easier=((0, 250), (1, 1500)),
         ),
     },
 }

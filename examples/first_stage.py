@@ -17,15 +17,14 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
-from actor_recipes import OBJECTS
 
-__all__ = ["easier_lookups", "lookups"]
+__all__ = ["lookups"]
 
 # Actions of SIF that need no lookup, and the share of them that is kept in the first stage.
 _NO_LOOKUP, _NO_LOOKUP_SHARE = ("Done!", "Follow", "Give"), 0.25
 
 # The object of a mission of BabyAI.
-_OBJECT = re.compile(rf"\b(?:{'|'.join(OBJECTS)})\b")
+_OBJECT = re.compile(r"\b(?:red|green|blue|purple|yellow|grey) (?:ball|box|key|door)\b")
 
 # Actions of CookingWorld that follow from the recipe and the inventory.
 _PREPARE = ("chop", "cook", "dice", "slice", "prepare", "eat")
@@ -48,27 +47,6 @@ def lookups(family: str, pairs: Sequence[tuple[str, str]], rng: np.random.Genera
         for text, action in pairs
         if not action.startswith(_NO_LOOKUP) or rng.random() < _NO_LOOKUP_SHARE
     ]
-
-
-def easier_lookups(pairs: Sequence[tuple[str, str]], others: int, rng: np.random.Generator) -> list[tuple[str, str]]:
-    """The decisions of the first stage of BabyAI with at most ``others`` objects that are not the mission's.
-
-    Without other objects, a model learns the action that belongs to a position; with one, to choose between two. With
-    all objects at once it learns neither in the same number of steps.
-
-    Args:
-        pairs: ``(observation, action)`` of all decisions.
-        others: largest number of other objects.
-        rng: draws which of them are kept.
-    """
-    found = []
-    for text, action in pairs:
-        if len(wanted := _in_view(text)) == 1:
-            lines = objects_of(text).split("\n")
-            rest = [line for line in lines if line.startswith(("a ", "an ")) and line != wanted[0]]
-            kept = {rest[i] for i in rng.permutation(len(rest))[:others]}
-            found.append(("\n".join(line for line in lines if line not in rest or line in kept), action))
-    return found
 
 
 def shortened(text: str) -> str:

@@ -38,9 +38,8 @@ import torch
 import transformers
 from actor_recipes import PROMPT_LOSS, RECIPES, Recipe
 from demonstrations import FAMILIES, SPLIT, expert_decisions, read
-from first_stage import easier_lookups, lookups
+from first_stage import lookups
 from stored_states import STATES, stored_decisions
-from tokenizers import AddedToken
 
 from selfreg_gym import EpisodeSpec, InterventionVectorEnv, run_episodes
 from selfreg_gym.lm.batching import pad_right
@@ -73,7 +72,6 @@ def train(
     else:
         pairs = read(demonstrations)
     tokenizer = build_tokenizer(f"{actor_prompt(text)}{answer_text(action)}" for text, action in pairs)
-    tokenizer.add_tokens([AddedToken(phrase, single_word=True, normalized=False) for phrase in recipe.phrases])
     encoder, pad, end = PromptEncoder(tokenizer), tokenizer.pad_token_id, tokenizer.eos_token_id
     config = transformers.LlamaConfig(
         vocab_size=len(tokenizer),
@@ -92,14 +90,9 @@ def train(
     with seeded(recipe.seed):
         model = transformers.LlamaForCausalLM(config).to(device)
     first = lookups(family, pairs, stream(Purpose(0x5407), recipe.seed)) if recipe.short_steps else []
-    easier = [
-        (easier_lookups(pairs, others, stream(Purpose(0xEA5E), recipe.seed, others)), steps, recipe.short_batch_size)
-        for others, steps in recipe.easier
-    ]
 
     losses: list[float] = []
     for stage, steps, batch_size in (
-        *easier,
         (first, recipe.short_steps, recipe.short_batch_size),
         (pairs, recipe.steps, recipe.batch_size),
     ):

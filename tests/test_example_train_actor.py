@@ -14,7 +14,6 @@ import selfreg_gym
 from selfreg_gym import Rollouts
 from selfreg_gym.agents.actors.lm import LM
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.lm.loading import load_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -110,15 +109,3 @@ def test_an_actor_of_another_family_is_trained_from_a_file(
     rates = example.play(tmp_path / "actor", episodes=3, temperature=1.0, mode="rank", split="val", family="babyai")
     assert set(rates) == {"GoToLocal", "PickupLoc", "PutNextLocal", "all", "invalid"}
     assert rates["invalid"] == 0.0
-
-
-def test_phrases_are_single_tokens_and_easier_lookups_come_first(example: ModuleType, tmp_path: Path) -> None:
-    recipe = dataclasses.replace(
-        example.RECIPES["babyai"]["strong"], hidden=32, layers=1, heads=1, episodes=8, steps=1, short_steps=1,
-        short_batch_size=2, batch_size=2, easier=((0, 1), (1, 2)),
-    )  # fmt: skip
-    record = example.train(recipe, tmp_path, family="babyai")
-    assert len(record["loss"]) == 5
-    tokenizer = load_tokenizer(tmp_path)
-    assert tokenizer.tokenize("Mission: go to the red ball.")[-2:] == ["red ball", "."]
-    assert tokenizer.tokenize("a red, a ball") == ["a", "red", ",", "a", "ball"]
