@@ -153,7 +153,7 @@ class FirstActions(Helper):
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
     ) -> tuple[Any, Any]:
-        """The forced actions, and elsewhere those of the helper. An answer that is no action is left as it is."""
+        """The forced actions, and elsewhere those of the helper. An invalid answer is returned unchanged."""
         answer: Any = np.zeros(len(self.slots), np.int64)
         if self.then is not None:
             answer, state = self.then.predict(observation, state, episode_start, deterministic)

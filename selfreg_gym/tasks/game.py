@@ -15,7 +15,7 @@ from selfreg_gym.spaces import FreeText
 from selfreg_gym.tasks.copied import CopiedTask
 from selfreg_gym.tasks.functions import check_function
 from selfreg_gym.tasks.global_random import GlobalRandom
-from selfreg_gym.utils.arguments import check_count, check_number, check_options
+from selfreg_gym.utils.arguments import check_count, check_number, task_and_events
 
 __all__ = ["GameTask", "Played"]
 
@@ -118,10 +118,7 @@ class GameTask(CopiedTask):
         random events after it depend on ``seed``.
         """
         super().reset(seed=seed)
-        check_options(options, available=self.num_episodes, strict=True)
-        drawn, events = int(self.np_random.integers(self.num_episodes)), int(self.np_random.integers(2**31))
-        chosen = (options or {}).get("episode")
-        episode = drawn if chosen is None else int(chosen)
+        episode, events = task_and_events(self, options)
         start = GlobalRandom.seeded(self.first_seed + episode)
         with start.active():
             game = self._make()

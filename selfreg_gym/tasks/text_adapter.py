@@ -15,7 +15,7 @@ from selfreg_gym.intervention_env.task_output import checked_flag
 from selfreg_gym.spaces import FreeText
 from selfreg_gym.tasks.copied import CopiedTask
 from selfreg_gym.tasks.functions import StateFunction, check_function, checked_reward
-from selfreg_gym.utils.arguments import check_count, check_flag, check_number, check_options
+from selfreg_gym.utils.arguments import check_count, check_flag, check_number, task_and_events
 
 __all__ = ["Ending", "TextAdapter"]
 
@@ -198,11 +198,7 @@ class TextAdapter(CopiedTask):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Begin an episode of the task ``options["episode"]``; without it, the seed chooses the task."""
         super().reset(seed=seed)
-        check_options(options, available=self.num_episodes, strict=True)
-        drawn = int(self.np_random.integers(self.num_episodes))
-        events = int(self.np_random.integers(2**31))
-        chosen = (options or {}).get("episode")
-        episode = drawn if chosen is None else int(chosen)
+        episode, events = task_and_events(self, options)
         if self._state is not None:  # a copy that was restored, or the env itself
             self._env = self._state.env
         env = self._env

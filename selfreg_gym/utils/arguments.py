@@ -27,6 +27,7 @@ __all__ = [
     "check_tasks",
     "chosen_task",
     "is_number",
+    "task_and_events",
 ]
 
 LARGEST_INTEGER = 2**63 - 1
@@ -183,3 +184,22 @@ def chosen_task(options: Any, env: Any) -> int:
     check_options(options, available=env.num_episodes, strict=True)
     index = (options or {}).get("episode")
     return int(env.np_random.integers(env.num_episodes) if index is None else index)
+
+
+def task_and_events(env: Any, options: Any) -> tuple[int, int]:
+    """The index of the task of a ``reset``, and the seed of its random events.
+
+    Both are drawn in any case, so the events are the same whether the index is given or drawn.
+
+    Args:
+        env: the task, with ``num_episodes``, and with ``np_random`` for the draws.
+        options: the ``options`` of ``reset``, or None; only the key ``episode`` is allowed.
+
+    Raises:
+        UnknownNameError: another key.
+        InvalidArgumentError: not a dict, or an index outside ``0 .. num_episodes - 1``.
+    """
+    check_options(options, available=env.num_episodes, strict=True)
+    drawn, events = int(env.np_random.integers(env.num_episodes)), int(env.np_random.integers(2**31))
+    index = (options or {}).get("episode")
+    return drawn if index is None else int(index), events
