@@ -48,8 +48,9 @@ def test_until_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_docs_of_run_directories_name_every_stage_and_its_command(repository: Path) -> None:
     page = (repository / "docs" / "run_directory.md").read_text(encoding="utf-8")
-    rows = [line.split("|")[1:-1] for line in page.splitlines() if line.startswith("| `")]
-    told = {cells[0].strip(" `"): cells[1].strip(" `") for cells in rows if len(cells) == 3}
+    lines = page[page.index("| stage | command |") :].split("\n\n")[0].splitlines()[2:]
+    rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in lines]
+    told = {stage: command for stage, command, *_ in rows}
     assert list(told) == [stage.name for stage in STAGES]
     for command in set(told.values()):
         assert command.removeprefix("selfreg ") in COMMANDS

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import stop
 
 from selfreg_gym.envs import _java
 from selfreg_gym.envs._java import Jvm, JvmError, java_executable, shared_jvm
@@ -88,7 +89,7 @@ def test_a_call_without_an_answer_ends_the_machine():
     jvm = _jvm(timeout=3.0)
     parse = jvm.gateway.jvm.java.lang.Integer.parseInt
     assert jvm.call(parse, "1") == 1
-    os.kill(jvm.pid, signal.SIGSTOP)
+    stop(jvm.pid)
     with pytest.raises(JvmError, match="did not answer within"):
         jvm.call(parse, "1")
     assert not jvm.alive

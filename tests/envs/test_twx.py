@@ -7,13 +7,12 @@ import os
 import pickle
 import signal
 import sys
-import time
-from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 import pytest
 from example_files import load_example
+from processes import stop
 
 import selfreg_gym  # noqa: F401
 from selfreg_gym import EpisodeSpec, InterventionVectorEnv, run_episodes
@@ -84,8 +83,8 @@ def test_the_expert_wins_tasks_of_every_split():
 def test_splits_share_no_task():
     ranges = [(fold, first, first + number) for fold, first, number in games.SPLITS.values()]
     for i, (fold, first, end) in enumerate(ranges):
-        for other, start, stop in ranges[i + 1 :]:
-            assert fold != other or end <= start or stop <= first
+        for other, start, last in ranges[i + 1 :]:
+            assert fold != other or end <= start or last <= first
 
 
 def test_equal_keys_mean_equal_futures():
@@ -212,15 +211,6 @@ def test_a_replay_with_another_outcome_is_an_error():
     assert env.step("look around")[4]["progress"] == 0.0
 
 
-def _stop(pid: int) -> None:
-    """Stop a process, and return when all of its threads have stopped."""
-    os.kill(pid, signal.SIGSTOP)
-    while any(
-        path.read_text().rpartition(")")[2].split()[0] != "T" for path in Path(f"/proc/{pid}/task").glob("*/stat")
-    ):
-        time.sleep(0.01)
-
-
 def test_a_hanging_machine_is_an_errored_episode_and_the_next_one_is_played():
     env = InterventionVectorEnv(
         1, "selfreg/TWX-CoinCollector-v0", lambda observation: "look around", [], autoreset_mode="Disabled"
@@ -229,7 +219,7 @@ def test_a_hanging_machine_is_an_errored_episode_and_the_next_one_is_played():
     jvm = env.slots[0].task.unwrapped._simulator._jvm
     for connection in jvm.gateway._gateway_client.deque:
         connection.socket.settimeout(0.5)  # in place of 30 s
-    _stop(jvm.pid)
+    stop(jvm.pid)
     _, _, _, truncations, infos = env.step([0])
     assert truncations[0]
     assert "did not answer within 30 s" in infos["error"][0]
