@@ -1,10 +1,10 @@
 """Three ways to compute the log-probabilities of candidate answers, and the choice among them.
 
 * ``tree``: one packed row per prompt (:mod:`selfreg_gym.lm.packing`). The default for models that support 4-D masks.
-* ``kv``: the prompt is read once and its key-value cache is copied for each candidate, for at most
-  :data:`COPIED_TOKENS` tokens at once. For attention kernels without
-  4-D masks (flash attention), for rows longer than a sliding window (a custom mask would widen the window), and for
-  rows longer than :data:`LONGEST_TREE` tokens, whose mask would need more memory than the cache.
+* ``kv``: the prompt is read once, and its key-value cache is copied for each candidate, for at most
+  :data:`COPIED_TOKENS` tokens at once. For attention kernels without 4-D masks (flash attention), for rows longer than
+  a sliding window (a custom mask would widen the window), and for rows longer than :data:`LONGEST_TREE` tokens, whose
+  mask would need more memory than the cache.
 * ``naive``: each candidate with its own copy of the prompt. The reference, and the fallback.
 
 In float32 the three agree to 1e-5. Each function takes B prompts (token ids), their B tries, the pad token and the ids
