@@ -170,6 +170,7 @@ class LMHelper(GainHelper):
             UnknownNameError, CheckpointError: an unknown input, or the backbone is not a checkpoint.
         """
         from selfreg_gym.agents.helpers._lm_training import train_student
+        from selfreg_gym.lm.finetuning_settings import FinetuningSettings
 
         parts = train_student(
             rollouts,
@@ -178,23 +179,25 @@ class LMHelper(GainHelper):
             facts=facts,
             prm=prm,
             costs=costs,
-            backbone=backbone,
-            actor=actor,
-            seed=seed,
-            epochs=epochs,
-            lora=lora,
-            lr=lr,
-            batch_size=batch_size,
-            accumulate=accumulate,
             max_decisions=max_decisions,
             augment=augment,
             topics=topics,
-            patience=patience,
-            share=share,
-            dtype=dtype,
-            device=device,
-            resume=resume,
-            progress=progress,
+            settings=FinetuningSettings(
+                backbone=backbone,
+                actor=actor,
+                seed=seed,
+                epochs=epochs,
+                lora=lora,
+                lr=lr,
+                batch_size=batch_size,
+                accumulate=accumulate,
+                share=share,
+                patience=patience,
+                dtype=dtype,
+                device=device,
+                resume=resume,
+                progress=progress,
+            ),
         )
         return cls(**parts, facts=facts)
 
