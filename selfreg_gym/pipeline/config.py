@@ -1,6 +1,6 @@
 """The config of a run, read from a TOML file or a preset and changed by overrides ``section.key=value``.
 
-:mod:`selfreg_gym.pipeline.config_sections` declares the keys. Each has a default, so a file holds only what differs from it.
+:mod:`selfreg_gym.pipeline.config_sections` declares the keys. Each has a default, so a file holds only what differs.
 
 Examples:
     >>> config = load_config(preset="smoke", overrides=["collect.episodes=4"])
