@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from selfreg_gym.agents.helpers._always import always_asked
 from selfreg_gym.agents.helpers._arguments import checked_costs, without_task
 from selfreg_gym.agents.helpers._lm_prompts import Augment, draw_decisions, prompts_of
 from selfreg_gym.agents.helpers._lm_regression import GainExamples, r_squared, train_gains, train_numbers
@@ -52,7 +53,7 @@ def train_student(
     """Train the parts of a :class:`selfreg_gym.LMHelper`; ``LMHelper.train`` explains the arguments.
 
     Returns:
-        ``backbone, tokenizer, head, prices, costs, encoder, info``.
+        ``backbone, tokenizer, head, prices, costs, always, encoder, info``.
     """
     if "embedding" in (inputs or ()):
         raise InvalidArgumentError(
@@ -122,6 +123,7 @@ def train_student(
         "head": head,
         "prices": gains.prices,
         "costs": costs,
+        "always": always_asked(teacher, costs),
         "encoder": data.encoder,
         "info": info,
     }
