@@ -207,8 +207,8 @@ def _identity(states: Sequence[ForkState], player: _Player) -> str:
     """A hash of what determines the result, as far as it can be written as text."""
     text = json.dumps(
         [
-            {key: _plain(value) for key, value in sorted(player.env_kwargs.items())}, player.first,
-            _described(player.then), player.repetitions, player.seed, player.deterministic,
+            {key: _plain(value) for key, value in sorted(player.env_kwargs.items()) if key != "call_timeout"},
+            player.first, _described(player.then), player.repetitions, player.seed, player.deterministic,
             [state_record(state) for state in states],
         ]
     )  # fmt: skip
@@ -271,4 +271,5 @@ def _kwargs_of(env: Any) -> dict[str, Any]:
         "interventions": base.interventions,
         "help_cost": base.help_cost,
         "abort": base.abort,
+        "call_timeout": base.call_timeout,
     }

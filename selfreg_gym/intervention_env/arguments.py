@@ -26,11 +26,12 @@ __all__ = [
     "check_limit",
     "check_no_more_arguments",
     "check_seed",
+    "check_timeout",
 ]
 
 ENV_KEYS = (
-    "abort", "actor", "actor_kwargs", "help_cost", "intervention_kwargs", "interventions", "max_episode_steps", "task",
-    "task_kwargs",
+    "abort", "actor", "actor_kwargs", "call_timeout", "help_cost", "intervention_kwargs", "interventions",
+    "max_episode_steps", "task", "task_kwargs",
 )  # fmt: skip
 """The keyword arguments of an env, of which collection and evaluation make as many envs as they need."""
 
@@ -61,6 +62,11 @@ def check_limit(max_episode_steps: Any) -> int | None:
     if max_episode_steps is None or (type(max_episode_steps) is int and max_episode_steps == -1):
         return None
     return check_count("max_episode_steps", max_episode_steps)
+
+
+def check_timeout(call_timeout: Any) -> float | None:
+    """Return ``call_timeout``, seconds above 0, as a float, or None for no limit."""
+    return None if call_timeout is None else check_number("call_timeout (seconds)", call_timeout, above=True)
 
 
 def check_budget(budget: Any) -> float:

@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence, Set
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from selfreg_gym.errors import CheckpointError, MissingPackageError, SetupError, message_of, shown
 from selfreg_gym.types import Act, Actor, Decision
+from selfreg_gym.utils.time_limit import CallTimedOutError, call_within
 
-__all__ = ["ask", "ask_repeatedly", "is_integer"]
+if TYPE_CHECKING:
+    from selfreg_gym.intervention_env.episode import EpisodeState
+
+__all__ = ["ask", "ask_ahead", "ask_repeatedly", "is_integer", "undo"]
 
 _MAX_TOKENS = 2**53  # per act, so that sums are exact and fit an int64
 _MAX_COST = 1e12  # cost units per act, so that sums are finite
 _ROUNDING = 1e-6  # a log-probability may exceed 0 by this rounding error
 
 
-def ask(actor: Actor, decisions: Sequence[Decision]) -> list[str | Act]:
+def ask(
+    actor: Actor,
+    decisions: Sequence[Decision],
+    *,
+    timeout: float | None = None,
+    undo: Callable[[], None] | None = None,
+) -> list[str | Act]:
     """Call an actor once for all decisions, and return one act per decision; a failure is an ``Act`` with ``error``.
 
-    If a batched call raises or returns the wrong number of acts, each decision is repeated alone, so that one bad
-    decision does not end the other episodes.
+    If a batched call raises, takes too long, or returns the wrong number of acts, each decision is repeated alone, so
+    that one bad decision does not end the other episodes.
+
+    Args:
+        actor: the actor.
+        decisions: N decisions.
+        timeout: seconds that a call may take; None: no limit.
+        undo: restores the tasks of the decisions, which a failed call may have left in another state.
 
     Raises:
         SetupError, MissingPackageError, CheckpointError: the actor cannot work with its settings; this is not a failure
             of an episode.
     """
     try:
-        acts = actor.act(decisions)
+        acts = actor.act(decisions) if timeout is None else call_within(timeout, lambda: actor.act(decisions))
         if type(acts) is list and len(acts) == 1 == len(decisions) and type(acts[0]) is str:
             return acts  # the usual result for one decision
         if isinstance(acts, str | bytes | Mapping | Set) or not isinstance(acts, Collection):
@@ -41,26 +57,67 @@ def ask(actor: Actor, decisions: Sequence[Decision]) -> list[str | Act]:
             failure = f"{type(actor).__name__}.act must return one act per decision, received {counts}."
     except (SetupError, MissingPackageError, CheckpointError):
         raise
+    except CallTimedOutError:
+        failure = (
+            f"an actor must answer every decision; {type(actor).__name__}.act did not answer within {timeout:g} s, the "
+            "limit that call_timeout sets."
+        )
+        if undo is not None:
+            undo()
     except Exception as error:
         what = f"{type(error).__name__}: {_shortened(message_of(error))}"
         failure = f"an actor must answer every decision; {type(actor).__name__}.act raised {what}"
     if len(decisions) == 1:
         return [Act("", error=failure)]
+    if undo is not None:
+        undo()
     # The failed call may have drawn from the random streams, so they begin again.
-    return [ask(actor, (decision.renewed(),))[0] for decision in decisions]
+    return [ask(actor, (decision.renewed(),), timeout=timeout, undo=undo)[0] for decision in decisions]
 
 
-def ask_repeatedly(actor: Actor, decisions: Sequence[Decision], retries: int) -> list[str | Act]:
+def ask_repeatedly(
+    actor: Actor,
+    decisions: Sequence[Decision],
+    retries: int,
+    *,
+    timeout: float | None = None,
+    undo: Callable[[], None] | None = None,
+) -> list[str | Act]:
     """:func:`ask`, with up to ``retries`` repetitions of the decisions whose acts failed."""
-    acts = ask(actor, decisions)
+    acts = ask(actor, decisions, timeout=timeout, undo=undo)
     for _ in range(retries):
         failed = [j for j, act in enumerate(acts) if not isinstance(act, str) and act.error is not None]
         if not failed:
             break
-        again = ask(actor, [decisions[j].renewed() for j in failed])
+        if undo is not None:
+            undo()
+        again = ask(actor, [decisions[j].renewed() for j in failed], timeout=timeout, undo=undo)
         for j, act in zip(failed, again, strict=True):
             acts[j] = act
     return acts
+
+
+def undo(episodes: Sequence[EpisodeState]) -> None:
+    """:meth:`EpisodeState.undo` of several episodes."""
+    for episode in episodes:
+        episode.undo()
+
+
+def ask_ahead(
+    actor: Actor, episodes: Sequence[EpisodeState], retries: int = 0, timeout: float | None = None
+) -> list[Act | None]:
+    """The actor's acts at the current step of N episodes, asked at most once per step; None where one is over.
+
+    The acts are kept in the episodes, and a step without help executes them. The decisions are those that the actor
+    would get in the step, with the same random streams, so asking ahead does not change the episodes.
+    """
+    unasked = [episode for episode in episodes if not episode.over and episode.act is None]
+    if unasked:
+        decisions = [episode.decision(0) for episode in unasked]
+        acts = ask_repeatedly(actor, decisions, retries, timeout=timeout, undo=lambda: undo(unasked))
+        for episode, act in zip(unasked, acts, strict=True):
+            episode.act = Act(act) if isinstance(act, str) else act
+    return [None if episode.over else episode.act for episode in episodes]
 
 
 def _checked(act: Any, decision: Decision) -> str | Act:

@@ -28,6 +28,7 @@ from selfreg_gym.intervention_env.arguments import (
     check_limit,
     check_no_more_arguments,
     check_seed,
+    check_timeout,
 )
 from selfreg_gym.intervention_env.history import with_history
 from selfreg_gym.intervention_env.snapshots import with_snapshots
@@ -45,6 +46,7 @@ __all__ = [
     "check_limit",
     "check_no_more_arguments",
     "check_seed",
+    "check_timeout",
     "closing_on_error",
     "construct",
     "constructing",

@@ -10,8 +10,8 @@ import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.intervention_env import building
-from selfreg_gym.intervention_env.asking import ask
-from selfreg_gym.intervention_env.episode import EpisodeState, ask_ahead
+from selfreg_gym.intervention_env.asking import ask, ask_ahead
+from selfreg_gym.intervention_env.episode import EpisodeState
 from selfreg_gym.intervention_env.interventions import build_interventions, in_env
 from selfreg_gym.types import Act, Actor, Intervention
 from selfreg_gym.utils.arguments import check_flag
@@ -46,9 +46,10 @@ class InterventionEnv(gym.Env[str, int]):
 
     ## Episode End
     The task's, and truncation after ``max_episode_steps``. If an actor or an intervention fails (``Act.error``, an
-    exception, an invalid answer, a changed task), or if the task's ``step`` raises or breaks the contract of
-    :class:`selfreg_gym.TextTask`, the episode is truncated with reward 0, the last observation and ``info["error"]``.
-    It is excluded from all statistics. If the task's ``reset`` fails, ``reset`` raises ``TaskResetError``.
+    exception, an invalid answer, a changed task, a call longer than ``call_timeout``), or if the task's ``step`` raises
+    or breaks the contract of :class:`selfreg_gym.TextTask`, the episode is truncated with reward 0, the last
+    observation and ``info["error"]``. It is excluded from all statistics. If the task's ``reset`` fails, ``reset``
+    raises ``TaskResetError``.
 
     ## Info
     The task's info, and the keys below. A key has the same type on every reset and step, as Gymnasium's own vector
@@ -75,6 +76,8 @@ class InterventionEnv(gym.Env[str, int]):
     * ``max_episode_steps``: truncate episodes after this many steps, or None. ``gym.make`` instead adds a ``TimeLimit``
       wrapper, whose counter is not part of this env's snapshots.
     * ``abort``: whether the last action ends the episode without success and without further cost.
+    * ``call_timeout``: seconds that one call of the actor, of an intervention or of a helper (in ``run_episodes``) may
+      take, or None. A call that takes longer has failed. With a limit, each call runs in a thread of its own.
     * ``task_kwargs``: arguments of a task that is given by its id.
     * ``actor_kwargs``: arguments of an actor that is given by its name.
     * ``intervention_kwargs``: arguments by the intervention's name, ``{"endpoint": {"base_url": ...}}``.
@@ -100,6 +103,7 @@ class InterventionEnv(gym.Env[str, int]):
         help_cost: float = 0.0,
         max_episode_steps: int | None = None,
         abort: bool = False,
+        call_timeout: float | None = None,
         task_kwargs: dict[str, Any] | None = None,
         actor_kwargs: dict[str, Any] | None = None,
         intervention_kwargs: dict[str, dict[str, Any]] | None = None,
@@ -115,6 +119,7 @@ class InterventionEnv(gym.Env[str, int]):
         self.help_cost = building.check_help_cost(help_cost)
         self.max_episode_steps = building.check_limit(max_episode_steps)
         self.abort = check_flag("abort", abort)
+        self.call_timeout = building.check_timeout(call_timeout)
         self.task = building.build_task(task, task_kwargs, render_mode)
         with building.closing_on_error(self.task):
             self.actor, self.interventions = in_env(self.actor, self.interventions, self.task)
@@ -183,7 +188,8 @@ class InterventionEnv(gym.Env[str, int]):
             return episode.observation, episode.reward, True, False, episode.info.copy()
         act: str | Act | None = None if action else episode.act
         if act is None:
-            act = ask(self._actors[action], (episode.decision(action),))[0]
+            decision = episode.decision(action)
+            act = ask(self._actors[action], (decision,), timeout=self.call_timeout, undo=episode.undo)[0]
         episode.apply(action, act)
         if episode.truncated and episode.info["error"] and not self._warned:
             self._warned = True  # warn once; every failed episode has info["error"]
@@ -201,7 +207,7 @@ class InterventionEnv(gym.Env[str, int]):
         and ``slots[0].extra_actor_calls`` counts it. So an episode is the same whether the actor is asked or not. An
         act with an ``error`` ends the episode only if it is executed.
         """
-        return ask_ahead(self.actor, self.slots)[0]
+        return ask_ahead(self.actor, self.slots, timeout=self.call_timeout)[0]
 
     def snapshot(self) -> object:
         """The exact state: the task's snapshot, the counters, the act of :meth:`actor_acts`, and ``np_random``.

@@ -26,15 +26,15 @@ from selfreg_gym.errors import (
     message_of,
     shown,
 )
-from selfreg_gym.intervention_env.asking import ask_repeatedly, is_integer
+from selfreg_gym.intervention_env.asking import is_integer
 from selfreg_gym.intervention_env.calls import CallInProgress
 from selfreg_gym.intervention_env.guard import TaskGuard
 from selfreg_gym.intervention_env.task_output import complete_info, read_reset, read_step, success_of
-from selfreg_gym.types import Act, Actor, Decision, Intervention, optional_member
+from selfreg_gym.types import Act, Decision, Intervention, optional_member
 from selfreg_gym.utils.arguments import LARGEST_INTEGER, check_options
 from selfreg_gym.utils.random_streams import DECISION
 
-__all__ = ["EpisodeState", "ask_ahead", "episodes_of"]
+__all__ = ["EpisodeState", "episodes_of"]
 
 _DECISION_TAG = DECISION.tag
 
@@ -51,7 +51,7 @@ class EpisodeState:
         calls: int64 ``(K,)``, calls so far per intervention.
         observation, reward, terminated, truncated, info: return values of the last reset or step.
         over: True if the episode has ended or none has begun.
-        act: the actor's act at this step if it was asked before the step (:func:`ask_ahead`), else None.
+        act: the actor's act at this step if it was asked before the step (:func:`.asking.ask_ahead`), else None.
         extra_actor_calls: number of steps at which the actor was asked and did not act.
         memory: by actor (0) and intervention (k), the ``memory`` of its last act in the episode.
         calling: k if the call of the k-th intervention goes on: it must act in the next step. 0 if a decision is due.
@@ -152,6 +152,10 @@ class EpisodeState:
             self.memory.get(0) if who else None,
         )
 
+    def undo(self) -> None:
+        """Restore the task if a failed call in this step has changed it; see :meth:`TaskGuard.undo`."""
+        self._guard.undo()
+
     def apply(self, who: int, act: str | Act) -> None:
         """Execute the act of ``who``.
 
@@ -160,10 +164,12 @@ class EpisodeState:
         """
         name, cost, tokens, reported_cost = None, 0.0, None, None
         self.who = who
+        failure = None if isinstance(act, str) or act.error is None else f"{self._name_of(who)}: {act.error}"
         if changed := self._guard.end():
-            act = Act("", error=self._change_of(changed))
-        elif not isinstance(act, str) and act.error is not None:
-            act = Act("", error=f"{self._name_of(who)}: {act.error}")
+            change = self._change_of(changed)
+            act = Act("", error=change if failure is None else f"{failure.rstrip('.')}. Then, {change}")
+        elif failure is not None:
+            act = Act("", error=failure)
         if self.act is not None:
             self.extra_actor_calls += who > 0
             self.act = None
@@ -383,17 +389,3 @@ def episodes_of(task: gym.Env[Any, Any]) -> int | None:
     """The number of tasks of a task env (``num_episodes``), or None if it does not report it."""
     number = optional_member(task, "num_episodes")
     return int(number) if isinstance(number, int | np.integer) and not isinstance(number, bool) else None
-
-
-def ask_ahead(actor: Actor, episodes: Sequence[EpisodeState], retries: int = 0) -> list[Act | None]:
-    """The actor's acts at the current step of N episodes, asked at most once per step; None where one is over.
-
-    The acts are kept in the episodes, and a step without help executes them. The decisions are those that the actor
-    would get in the step, with the same random streams, so asking ahead does not change the episodes.
-    """
-    unasked = [episode for episode in episodes if not episode.over and episode.act is None]
-    if unasked:
-        acts = ask_repeatedly(actor, [episode.decision(0) for episode in unasked], retries)
-        for episode, act in zip(unasked, acts, strict=True):
-            episode.act = Act(act) if isinstance(act, str) else act
-    return [None if episode.over else episode.act for episode in episodes]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import gymnasium as gym
 
+from selfreg_gym.errors import SetupError
 from selfreg_gym.optional_members import required_member
+from selfreg_gym.utils.time_limit import raise_if_interrupted
 
 __all__ = ["TaskGuard"]
 
@@ -19,12 +22,19 @@ class _Snapshot(NamedTuple):
     mark: object
 
 
+_PATIENCE = 10.0  # seconds to wait for the end of a task's step, in the thread of a call whose time is over
+
+
 class TaskGuard(gym.Wrapper[str, str, str, str]):
     """The live task in the decisions of an episode.
 
     Each state that a caller can reach has a mark: ``reset``, ``step``, ``reseed`` and ``sample_hidden`` make a new one,
     and ``restore`` brings back that of the snapshot. So a changed task is noticed without a comparison of states. A
     change through ``unwrapped``, or by another method of the task, is not noticed.
+
+    A call whose time is over cannot use the task any more: every method raises
+    :class:`selfreg_gym.utils.time_limit.Interrupted` in its thread. Then, and after any other failed call,
+    :meth:`undo` brings back the state in which the call received the task.
 
     Args:
         task: the task env, with ``snapshot`` and ``restore``.
@@ -34,6 +44,14 @@ class TaskGuard(gym.Wrapper[str, str, str, str]):
         super().__init__(task)
         self._mark = self._expected = object()
         self._watched: list[int] = []
+        self._before: _Snapshot | None = None  # the state before the first change of this step
+        self._lock = threading.RLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=threading.RLock())
 
     def watch(self, who: int) -> None:
         """Begin a call of ``who`` (0 the actor, k the k-th intervention)."""
@@ -42,29 +60,61 @@ class TaskGuard(gym.Wrapper[str, str, str, str]):
     def end(self) -> list[int]:
         """End the step: who was called in it, if the task is not in the state in which they received it; else none."""
         changed = self._watched if self._mark is not self._expected else []
-        self._watched = []
+        self._watched, self._before = [], None
         self._mark = self._expected = object()  # a new one: the snapshots of earlier steps are other states
         return changed
 
+    def undo(self) -> None:
+        """Restore the state in which the calls of this step received the task, if one has changed it.
+
+        Raises:
+            SetupError: the task itself does not return from a method, which a call began whose time is over.
+        """
+        if not self._lock.acquire(timeout=_PATIENCE):
+            raise SetupError(
+                f"the task {self.env} does not return from a method that an actor or an intervention called before its "
+                "time was over (call_timeout). A task must answer every call; this one cannot be used any more."
+            )
+        try:
+            if self._before is not None and self._mark is not self._expected:
+                self.env.get_wrapper_attr("restore")(self._before.state)
+                self._mark = self._before.mark
+        finally:
+            self._lock.release()
+
+    def _change(self) -> None:
+        """Begin a change of the task by the call in progress; the lock is held."""
+        raise_if_interrupted()
+        if self._before is None and self._watched:
+            self._before = _Snapshot(self.env.get_wrapper_attr("snapshot")(), self._mark)
+        self._mark = object()
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Reset the task."""
-        self._mark = object()
-        return self.env.reset(seed=seed, options=options)
+        with self._lock:
+            self._change()
+            return self.env.reset(seed=seed, options=options)
 
     def step(self, action: str) -> tuple[str, Any, bool, bool, dict[str, Any]]:
         """Step the task."""
-        self._mark = object()
-        return self.env.step(action)
+        with self._lock:
+            self._change()
+            return self.env.step(action)
 
     def snapshot(self) -> object:
         """The task's snapshot with the mark of this state."""
-        return _Snapshot(self.env.get_wrapper_attr("snapshot")(), self._mark)
+        with self._lock:
+            raise_if_interrupted()
+            return _Snapshot(self.env.get_wrapper_attr("snapshot")(), self._mark)
 
     def restore(self, snapshot: Any) -> None:
         """Restore a snapshot of this guard, or of the task itself, which counts as another state."""
         known = isinstance(snapshot, _Snapshot)
-        self.env.get_wrapper_attr("restore")(snapshot.state if known else snapshot)
-        self._mark = snapshot.mark if known else object()
+        with self._lock:
+            self._change()
+            self.env.get_wrapper_attr("restore")(snapshot.state if known else snapshot)
+            if known:
+                self._mark = snapshot.mark
 
     @property
     def reseed(self) -> Callable[[int], None]:
@@ -80,8 +130,9 @@ class TaskGuard(gym.Wrapper[str, str, str, str]):
         own = required_member(self.env, name)
 
         def changing(argument: Any) -> None:
-            own(argument)
-            self._mark = object()
+            with self._lock:
+                self._change()
+                own(argument)
 
         return changing
 

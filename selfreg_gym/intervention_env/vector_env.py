@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,8 +13,8 @@ from gymnasium.vector.utils import batch_space
 
 from selfreg_gym.errors import InvalidArgumentError, NotResetError, UnknownNameError, shown
 from selfreg_gym.intervention_env import building
-from selfreg_gym.intervention_env.asking import ask_repeatedly
-from selfreg_gym.intervention_env.episode import EpisodeState, ask_ahead
+from selfreg_gym.intervention_env.asking import ask_ahead, ask_repeatedly, undo
+from selfreg_gym.intervention_env.episode import EpisodeState
 from selfreg_gym.intervention_env.infos import batch_infos
 from selfreg_gym.intervention_env.interventions import build_interventions, in_env
 from selfreg_gym.types import Act, Actor, Intervention
@@ -39,8 +40,8 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
     Args:
         num_envs: N.
         task: id of a text task, or a function that returns a new task env at each of N calls.
-        actor, interventions, help_cost, max_episode_steps, abort, task_kwargs, actor_kwargs, intervention_kwargs,
-            render_mode: as for ``InterventionEnv``.
+        actor, interventions, help_cost, max_episode_steps, abort, call_timeout, task_kwargs, actor_kwargs,
+            intervention_kwargs, render_mode: as for ``InterventionEnv``.
         autoreset_mode: a ``gymnasium.vector.AutoresetMode``, its name or its value.
 
     Raises:
@@ -59,6 +60,7 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
         help_cost: float = 0.0,
         max_episode_steps: int | None = None,
         abort: bool = False,
+        call_timeout: float | None = None,
         task_kwargs: dict[str, Any] | None = None,
         actor_kwargs: dict[str, Any] | None = None,
         intervention_kwargs: dict[str, dict[str, Any]] | None = None,
@@ -79,6 +81,7 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
         self.help_cost = building.check_help_cost(help_cost)
         self.max_episode_steps = building.check_limit(max_episode_steps)
         self.abort = check_flag("abort", abort)
+        self.call_timeout = building.check_timeout(call_timeout)
         self.render_mode = render_mode
         tasks = [building.build_task(task, task_kwargs, render_mode) for _ in range(self.num_envs)]
         with building.closing_on_error(*tasks):
@@ -158,8 +161,11 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
             else:
                 asked.setdefault(wanted[i], []).append(i)
         for who in sorted(asked):
-            decisions = [slots[i].decision(who) for i in asked[who]]
-            acts = ask_repeatedly(self._actors[who], decisions, self.act_retries)
+            theirs = [slots[i] for i in asked[who]]
+            acts = ask_repeatedly(
+                self._actors[who], [slot.decision(who) for slot in theirs], self.act_retries,
+                timeout=self.call_timeout, undo=functools.partial(undo, theirs),
+            )  # fmt: skip
             for i, act in zip(asked[who], acts, strict=True):
                 slots[i].apply(who, act)
 
@@ -190,7 +196,7 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
         executes the act; after help it is discarded, and ``slots[i].extra_actor_calls`` counts it. So an episode is the
         same whether the actor is asked or not. An act with an ``error`` ends the episode only if it is executed.
         """
-        return ask_ahead(self.actor, self.slots, self.act_retries)
+        return ask_ahead(self.actor, self.slots, self.act_retries, self.call_timeout)
 
     def snapshot(self) -> tuple[object, ...]:
         """One snapshot per environment (None where no episode has begun)."""

@@ -132,6 +132,9 @@ class InterventionsConfig(Section):
     """Arguments of an intervention, by name (the id where it has no other name); ``duration`` and ``cost_per`` too."""
     abort: Annotated[bool, ADDED] = False
     """Whether the last action of the env ends the episode without success and without further cost."""
+    call_timeout: Annotated[Annotated[float, Field(gt=0)] | None, SPEED] = None
+    """Seconds that one call of an intervention, of the actor or of a helper may take; a call that takes longer has
+    failed, and only its episode is discarded. ``None``: no limit."""
 
     @property
     def names(self) -> tuple[str, ...]:

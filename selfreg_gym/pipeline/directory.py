@@ -66,6 +66,7 @@ class Run:
             **({"actor_kwargs": dict(actor.kwargs)} if actor.kwargs else {}),
             **({"intervention_kwargs": dict(interventions.kwargs)} if interventions.kwargs else {}),
             **({"abort": True} if interventions.abort else {}),
+            **({} if interventions.call_timeout is None else {"call_timeout": interventions.call_timeout}),
         }
 
     def partial(self, stage: str) -> Path:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from selfreg_gym.errors import EndpointError, SelfRegError, TaskContractError, cause_of, message_of, shown
 from selfreg_gym.helper import Helper
 from selfreg_gym.types import Episode
+from selfreg_gym.utils.time_limit import CallTimedOutError, call_within
 
 __all__ = ["HelperCalls", "failed_by_helper", "helper_errors", "with_working_helper"]
 
@@ -35,6 +36,7 @@ class HelperCalls:
         n: N, number of environments.
         k: K, number of interventions.
         abort: whether the action K + 1 exists.
+        timeout: seconds that a call may take; None: no limit.
 
     Attributes:
         helper, n: as given.
@@ -42,8 +44,8 @@ class HelperCalls:
         cause: the last exception that the helper raised, or None.
     """
 
-    def __init__(self, helper: Helper, n: int, k: int, *, abort: bool) -> None:
-        self.helper, self.n = helper, n
+    def __init__(self, helper: Helper, n: int, k: int, *, abort: bool, timeout: float | None = None) -> None:
+        self.helper, self.n, self._timeout = helper, n, timeout
         self._largest = k + abort
         self._rule = (
             f"for N observations, a helper must return N integer actions from 0 to K{' + 1 (abort)' if abort else ''} "
@@ -57,11 +59,12 @@ class HelperCalls:
         """The helper's state after ``begin_episodes`` with the keys ``(N,)`` of the episodes that begin.
 
         Raises:
-            TaskContractError: the helper raised. It gets the keys of all episodes and no observation, so this is not
-                the fault of one episode.
+            TaskContractError: the helper raised, or took too long. It gets the keys of all episodes and no observation,
+                so this is not the fault of one episode.
         """
         with helper_errors(self.helper, "begin_episodes"):
-            return self.helper.begin_episodes(state, starts.copy(), np.array(keys, dtype=np.int64))
+            given = state, starts.copy(), np.array(keys, dtype=np.int64)
+            return call_within(self._timeout, lambda: self.helper.begin_episodes(*given))
 
     def ask(
         self, observation: Any, state: Any, starts: NDArray[np.bool_], deterministic: bool, busy: Sequence[int]
@@ -134,8 +137,10 @@ class HelperCalls:
     ) -> tuple[NDArray[np.int64], Any]:
         """One ``predict``: N integers, which are actions in the environments of ``group``, and the state."""
         with helper_errors(self.helper, "predict"):
-            result = self.helper.predict(
-                _copied(observation), state=state, episode_start=starts.copy(), deterministic=deterministic
+            seen, begun = _copied(observation), starts.copy()
+            result = call_within(
+                self._timeout,
+                lambda: self.helper.predict(seen, state=state, episode_start=begun, deterministic=deterministic),
             )
         if not isinstance(result, tuple | list) or len(result) != 2:
             raise TaskContractError(
@@ -206,6 +211,11 @@ def helper_errors(helper: Helper, method: str) -> Iterator[None]:
         yield
     except SelfRegError:
         raise
+    except CallTimedOutError:
+        raise TaskContractError(
+            f"a helper must answer every call: {method} of {helper.type_name} did not return within the limit that "
+            "call_timeout of the env sets."
+        ) from None
     except Exception as error:
         raise TaskContractError(
             f"a helper must handle every observation: {method} of {helper.type_name} raised "

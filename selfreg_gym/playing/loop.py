@@ -72,7 +72,8 @@ def run_episodes(
         helper_must_work: True: a helper that fails in all episodes raises. False: these episodes are yielded too.
         on_episode: called with each episode before it is yielded.
 
-    A helper that raises, or that returns no valid action, for some episodes only ends these: they are played again like
+    A helper that raises, takes longer than the env's ``call_timeout``, or returns no valid action, for some episodes
+    only ends these: they are played again like
     those in which an actor failed. To find them, the helper is asked again from the same ``state``, so ``predict`` must
     return a new state and must not change the old one.
 
@@ -234,7 +235,7 @@ class _Batch:
         self.abort: bool = base.abort
         self.calls = None
         if self.helper is not None:
-            self.calls = HelperCalls(self.helper, self.n, self.k, abort=self.abort)
+            self.calls = HelperCalls(self.helper, self.n, self.k, abort=self.abort, timeout=base.call_timeout)
         else:  # random help is drawn among the possible actions
             self._masks: Callable[[], np.ndarray] = find_member(env, "action_masks")
         self.observation: Any = None

@@ -13,20 +13,22 @@ from selfreg_gym.errors import TaskContractError, shown
 from selfreg_gym.intervention_env.building import build_task
 from selfreg_gym.intervention_env.episode import EpisodeState
 from selfreg_gym.intervention_env.interventions import bind, for_task
-from selfreg_gym.testing.common import SAMPLE_TASK, broken, rest, untouched_global_randomness
+from selfreg_gym.testing.common import SAMPLE_TASK, SECONDS, broken, rest, untouched_global_randomness
 from selfreg_gym.testing.reference_actors import RandomActor
 from selfreg_gym.types import Act, Actor, Decision, Intervention
+from selfreg_gym.utils.time_limit import CallTimedOutError, call_within
 
 __all__ = ["check_actor", "check_intervention"]
 
 
-def check_actor(actor: Any, *, task: gym.Env[str, str] | str | None = None) -> None:
+def check_actor(actor: Any, *, task: gym.Env[str, str] | str | None = None, timeout: float | None = SECONDS) -> None:
     """Check an actor: one answer per decision, equal alone and batched, repeatable, and without change of the task.
 
     Args:
         actor: has ``act(decisions)``. With ``with_task``, the actor that it returns for ``task`` is checked.
         task: the text task on which it is checked (an env or an id). Default: ``selfreg/Coin-v0``, and the actor as it
             is, because an actor of one task need not know this one.
+        timeout: seconds that one call of ``act`` may take; None: no limit.
 
     Raises:
         TaskContractError: the first rule that the actor breaks.
@@ -42,7 +44,11 @@ def check_actor(actor: Any, *, task: gym.Env[str, str] | str | None = None) -> N
     env = build_task(SAMPLE_TASK if task is None else task)
     if task is not None:
         actor = for_task(actor, env)
-    if none := _answers(actor, [], count=False):
+
+    def answers(decisions: Sequence[Decision], *, count: bool = True) -> list[str | Act]:
+        return _answers(actor, decisions, timeout, count=count)
+
+    if none := answers([], count=False):
         broken("the answer to an empty batch is empty", shown(none))
     decisions = []
     state = EpisodeState(env, (), 0.0)
@@ -52,7 +58,7 @@ def check_actor(actor: Any, *, task: gym.Env[str, str] | str | None = None) -> N
         decision = state.decision(0)
         admissible = decision.admissible_actions
         with untouched_global_randomness("an actor"):
-            alone = _answers(actor, [decision])[0]
+            alone = answers([decision])[0]
         _check_act(alone, admissible)
         follow = alone.text if isinstance(alone, Act) else alone
         after = rest(env, [follow])
@@ -60,18 +66,18 @@ def check_actor(actor: Any, *, task: gym.Env[str, str] | str | None = None) -> N
         if rest(env, [follow]) != after:
             broken("an actor leaves decision.task unchanged (snapshot, try, restore)", f"a changed {env}")
         env.get_wrapper_attr("restore")(before)
-        if _answers(actor, [decision.renewed()])[0] != alone:
+        if answers([decision.renewed()])[0] != alone:
             broken(
                 "equal decisions with equal random streams get equal answers (draw from decision.rng only)",
-                f"{alone!r}, then {_answers(actor, [decision.renewed()])[0]!r}",
+                f"{alone!r}, then {answers([decision.renewed()])[0]!r}",
             )
         decisions.append(decision)
     # There is one live task, so the batch holds decisions in its current state, with different random streams.
     last, keys = decisions[-1], [(11, t, 0, 1) for t in range(4)]
     batch = [Decision(last.observation, last.admissible_actions, env, key, last.info) for key in keys]
-    single = [_answers(actor, [decision.renewed()])[0] for decision in batch]
-    batched = _answers(actor, [decision.renewed() for decision in batch])
-    backwards = _answers(actor, [decision.renewed() for decision in reversed(batch)])[::-1]
+    single = [answers([decision.renewed()])[0] for decision in batch]
+    batched = answers([decision.renewed() for decision in batch])
+    backwards = answers([decision.renewed() for decision in reversed(batch)])[::-1]
     if batched != single or backwards != single:
         broken(
             "the answers to a batch are those to each decision alone, in the same order",
@@ -80,13 +86,17 @@ def check_actor(actor: Any, *, task: gym.Env[str, str] | str | None = None) -> N
 
 
 def check_intervention(
-    intervention: Any, *, task: gym.Env[str, str] | str | None = None, actor: Actor | None = None
+    intervention: Any,
+    *,
+    task: gym.Env[str, str] | str | None = None,
+    actor: Actor | None = None,
+    timeout: float | None = SECONDS,
 ) -> None:
     """Check an intervention: its name, its cost, its ``with_actor`` if it has one, and its actor.
 
     Args:
         intervention: a :class:`selfreg_gym.Intervention`.
-        task: as for :func:`check_actor`.
+        task, timeout: as for :func:`check_actor`.
         actor: the actor to which ``with_actor`` binds it; default: one that acts at random.
 
     Raises:
@@ -108,12 +118,14 @@ def check_intervention(
     if vars(intervention) != before:
         changed = [name for name, value in vars(intervention).items() if before.get(name) is not value]
         broken("with_actor(actor) returns another intervention and leaves this one unchanged", f"changed {changed}")
-    check_actor(bound.actor, task=task)
+    check_actor(bound.actor, task=task, timeout=timeout)
 
 
-def _answers(actor: Any, decisions: Sequence[Decision], *, count: bool = True) -> list[str | Act]:
+def _answers(actor: Any, decisions: Sequence[Decision], timeout: float | None, *, count: bool) -> list[str | Act]:
     try:
-        answers = actor.act(decisions)
+        answers = call_within(timeout, lambda: actor.act(decisions))
+    except CallTimedOutError:
+        broken(f"act(decisions) returns within {timeout:g} s (the argument timeout)", "no answer")
     except Exception as error:
         raise TaskContractError(f"an actor must answer its decisions; this one raised {error!r}.") from error
     if isinstance(answers, str) or not isinstance(answers, Sequence | np.ndarray):

@@ -11,10 +11,13 @@ import numpy as np
 
 from selfreg_gym.errors import TaskContractError
 
-__all__ = ["SAMPLE_TASK", "broken", "frozen", "rest", "untouched_global_randomness"]
+__all__ = ["SAMPLE_TASK", "SECONDS", "broken", "frozen", "rest", "untouched_global_randomness"]
 
 SAMPLE_TASK = "selfreg/Coin-v0"
 """The default task on which actors and helpers are checked."""
+
+SECONDS = 120.0
+"""The default limit of one call of an actor or a helper."""
 
 
 def broken(rule: str, received: str) -> NoReturn:

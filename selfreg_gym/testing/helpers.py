@@ -16,15 +16,20 @@ from selfreg_gym.intervention_env.interventions import build_interventions
 from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
 from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.playing.plan import EpisodeSpec
-from selfreg_gym.testing.common import SAMPLE_TASK, broken
+from selfreg_gym.testing.common import SAMPLE_TASK, SECONDS, broken
 from selfreg_gym.testing.reference_actors import ExpertActor, RandomActor
 from selfreg_gym.types import Intervention
+from selfreg_gym.utils.time_limit import CallTimedOutError, call_within
 
 __all__ = ["check_helper"]
 
 
 def check_helper(
-    helper: Any, *, task: str = SAMPLE_TASK, interventions: Sequence[Intervention | str] | None = None
+    helper: Any,
+    *,
+    task: str = SAMPLE_TASK,
+    interventions: Sequence[Intervention | str] | None = None,
+    timeout: float | None = SECONDS,
 ) -> None:
     """Check a helper: ``predict``, ``wrap`` on single and vector envs, repeated episodes, its state, and the knob.
 
@@ -33,20 +38,21 @@ def check_helper(
         task: id of the text task; its actor acts at random.
         interventions: registered names or :class:`selfreg_gym.Intervention` objects, as many as the helper was made
             for; default: the task's expert alone.
+        timeout: seconds that one call of the helper, or of an actor, may take; None: no limit.
 
     Raises:
         TaskContractError: the first rule that the helper breaks.
     """
     helper = as_helper(helper)
     chosen = [Intervention(ExpertActor(), name="expert")] if interventions is None else list(interventions)
-    agents = {"actor": RandomActor(), "interventions": build_interventions(chosen)}
+    agents = {"actor": RandomActor(), "interventions": build_interventions(chosen), "call_timeout": timeout}
     k = len(chosen)
     single = InterventionEnv(task, **agents)  # type: ignore[arg-type]
     wrapped = _wrapped(helper, single)
     if not isinstance(wrapped, gym.Env) or wrapped.unwrapped is not single:
         broken("wrap(env) returns that env, possibly wrapped", repr(wrapped))
     observation, _ = wrapped.reset(seed=0)
-    action, _ = _prediction(helper, observation, None, np.array([True]))
+    action, _ = _prediction(helper, observation, timeout)
     if np.ndim(action) != 0 or np.asarray(action).dtype.kind not in "iub" or not 0 <= int(action) <= k:
         broken(f"one observation is answered with one integer action from 0 to K (here K = {k})", shown(action))
 
@@ -132,11 +138,15 @@ def _wrapped(helper: Helper, env: Any) -> Any:
         raise TaskContractError(f"wrap must accept an intervention env; this one raised {error!r}.") from error
 
 
-def _prediction(helper: Helper, observation: Any, state: Any, start: np.ndarray) -> tuple[Any, Any]:
+def _prediction(helper: Helper, observation: Any, timeout: float | None) -> tuple[Any, Any]:
+    """The helper's answer to the first observation of an episode."""
+    start = np.array([True])
     try:
-        answer = helper.predict(observation, state=state, episode_start=start, deterministic=True)
+        answer = call_within(timeout, lambda: helper.predict(observation, None, start, deterministic=True))
     except SelfRegError:
         raise
+    except CallTimedOutError:
+        broken(f"predict returns within {timeout:g} s (the argument timeout)", "no answer")
     except Exception as error:
         raise TaskContractError(f"predict must answer every observation; this one raised {error!r}.") from error
     if not isinstance(answer, tuple) or len(answer) != 2:

@@ -14,8 +14,8 @@ from selfreg_gym import registry
 from selfreg_gym.errors import InvalidArgumentError, TaskContractError, UnknownNameError
 from selfreg_gym.pipeline.candidates import _build_one, _variants, is_decisive
 from selfreg_gym.pipeline.config import load_config
+from selfreg_gym.pipeline.config_sections import EvaluateConfig
 from selfreg_gym.pipeline.directory import Run
-from selfreg_gym.pipeline.schema import EvaluateConfig
 from selfreg_gym.pipeline.validation import validate
 
 COIN = ['task.id="selfreg/Coin-v0"', "task.kwargs={}", "task.splits={collected={}}"]

@@ -1,0 +1,95 @@
+"""Calls with a time limit: each runs in a thread of its own, which is interrupted when the limit is over."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import ctypes
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+__all__ = ["CallTimedOutError", "Interrupted", "call_within", "raise_if_interrupted"]
+
+T = TypeVar("T")
+
+
+class CallTimedOutError(Exception):
+    """A call did not return within its time limit."""
+
+
+class Interrupted(BaseException):
+    """Raised in the thread of a call whose time is over."""
+
+
+def call_within(seconds: float | None, call: Callable[[], T]) -> T:
+    """Return ``call()``, or raise if it takes too long.
+
+    With a limit, the call runs in a daemon thread, with a copy of the caller's context variables. When the limit is
+    over, or when the waiting thread is interrupted itself (Ctrl-C), :class:`Interrupted` is raised in the call's thread
+    as soon as it executes Python code. A call that waits in compiled code goes on until it returns to Python.
+
+    Args:
+        seconds: the limit, above 0; None: no limit, and no thread.
+        call: a function without arguments.
+
+    Raises:
+        CallTimedOutError: the limit is over.
+        BaseException: the exception that ``call`` raised.
+    """
+    if seconds is None:
+        return call()
+    thread = _CallThread(call)
+    thread.start()
+    try:
+        ended = thread.ended.wait(seconds)
+    except BaseException:
+        thread.interrupt()
+        raise
+    if not ended:
+        thread.interrupt()
+        raise CallTimedOutError
+    return thread.result()
+
+
+def raise_if_interrupted() -> None:
+    """Raise :class:`Interrupted` in the thread of a call whose time is over; do nothing in other threads."""
+    thread = threading.current_thread()
+    if isinstance(thread, _CallThread) and thread.interrupted:
+        raise Interrupted
+
+
+class _CallThread(threading.Thread, Generic[T]):
+    """The thread of one call."""
+
+    def __init__(self, call: Callable[[], T]) -> None:
+        super().__init__(name="call with a time limit", daemon=True)
+        self.ended = threading.Event()
+        self.interrupted = False
+        self._call, self._context = call, contextvars.copy_context()
+        self._ending = threading.Lock()
+        self._returned: list[T] = []
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        with contextlib.suppress(Interrupted):
+            try:
+                self._returned.append(self._context.run(self._call))
+            except BaseException as error:  # raised in the thread that waits
+                self._error = error
+            with self._ending:
+                self.ended.set()
+
+    def interrupt(self) -> None:
+        """Raise ``Interrupted`` in this thread, unless it has ended."""
+        self.interrupted = True
+        with self._ending:
+            if self.ident is not None and not self.ended.is_set():
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.ident), ctypes.py_object(Interrupted))
+
+    def result(self) -> T:
+        """The value that the call returned; its exception is raised."""
+        error, self._error = self._error, None  # an error refers to its frames, and these to this thread
+        if error is not None:
+            raise error
+        return self._returned.pop()
