@@ -8,19 +8,22 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from selfreg_gym.agents.actors._timed_read import TimedRead
-from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.types import Act, Decision
 from selfreg_gym.utils.arguments import check_number
 
 __all__ = ["Human"]
+
+ATTEMPTS = 10
+"""Number of invalid answers to a question after which it is not repeated."""
 
 
 class Human:
     """Shows each decision to a person and reads the action from the terminal.
 
     The person enters the number of an action, its words (a unique beginning suffices), or ``q`` to quit, which raises
-    ``KeyboardInterrupt``. If standard input is not a terminal, every act carries an error, so that an unattended run
-    does not wait forever.
+    ``KeyboardInterrupt``. After an invalid answer the question is repeated; after ten in a row the act has an error. If
+    standard input is not a terminal, every act has an error, so that an unattended run does not wait forever.
 
     Args:
         read: shows a prompt and returns the input; None is ``input``, if standard input is a terminal.
@@ -61,20 +64,23 @@ class Human:
         for number, action in enumerate(actions or (), start=1):
             self.write(f"  {number:2d}  {action}")
         begin = time.monotonic()
-        while True:
+        reason = ""
+        for _ in range(ATTEMPTS):
             left = None if self.timeout_s is None else self.timeout_s - (time.monotonic() - begin)
             try:
                 answer = self._line("your action (number or words, q quits): ", left)
             except EOFError:
                 raise KeyboardInterrupt from None
-            if answer is None:
+            if answer is None and self.timeout_s is not None:
                 return self._late()
-            if answer.strip().lower() in {"q", "quit", "exit"}:
+            if isinstance(answer, str) and answer.strip().lower() in {"q", "quit", "exit"}:
                 raise KeyboardInterrupt
             try:
-                return Act(choose(answer.strip(), actions, free=self.free))
+                return Act(choose(answer, actions, free=self.free))
             except InvalidArgumentError as error:
-                self.write(f"  {error}")
+                reason = str(error)
+                self.write(f"  {reason}")
+        return Act("", error=f"the person gave {ATTEMPTS} invalid answers in a row; the last one: {reason}")
 
     def _line(self, prompt: str, seconds: float | None) -> str | None:
         """The line that the person enters; None if the person enters no line within ``seconds``."""
@@ -93,17 +99,21 @@ class Human:
         return self
 
 
-def choose(answer: str, actions: Sequence[str] | None, *, free: bool = False) -> str:
+def choose(answer: Any, actions: Sequence[str] | None, *, free: bool = False) -> str:
     """Return the action for an input.
 
     Args:
-        answer: a number from 1, or text.
+        answer: a line with a number from 1, or with text.
         actions: the admissible actions, or None if any text is admissible.
         free: return text that matches no action unchanged.
 
     Raises:
-        InvalidArgumentError: the input is empty, the number is out of range, or the text matches no action or several.
+        InvalidArgumentError: the input is not a str or is empty, the number is out of range, or the text matches no
+            action or several.
     """
+    if not isinstance(answer, str):
+        raise InvalidArgumentError(f"read must return the line as a str, received {shown(answer)}.")
+    answer = answer.strip()
     if not answer:
         raise InvalidArgumentError("an action is a number or text, received an empty input.")
     if actions is None:

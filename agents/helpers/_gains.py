@@ -12,7 +12,8 @@ The knob is a position on the axis of prices, from 0 (never) to P + 1 (always)::
 
 Between two prices the gains are interpolated linearly. Outside the grid a coin per episode chooses between the policy
 at the end of the grid and never, or always. So every usage from 0 to that of "always" is reached, and one helper serves
-every budget.
+every budget. "Always" asks one intervention at every step
+(:func:`selfreg_gym.agents.helpers._always.always_asked` chooses it).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from selfreg_gym.agents.helpers._choice import check_costs
 from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.helper import Helper
 from selfreg_gym.types import Intervention
-from selfreg_gym.utils.arguments import check_number
+from selfreg_gym.utils.arguments import check_count, check_number
 from selfreg_gym.utils.episode_draws import EpisodeDraws
 
 __all__ = ["GainHelper", "checked_prices", "gain_actions", "position_of"]
@@ -48,6 +49,8 @@ class GainHelper(Helper):
         costs: ``(K,)`` cost units of a call of each intervention.
         position: the knob, in [0, P + 1]; None is the middle of the grid.
         seed: seed of the coins.
+        always: the intervention, from 1 to K, that is asked at the position P + 1; None: the most expensive, the first
+            of several.
 
     Raises:
         InvalidArgumentError: an argument is out of range.
@@ -56,11 +59,20 @@ class GainHelper(Helper):
     seed: int
 
     def __init__(
-        self, prices: Sequence[float], costs: Sequence[float], *, position: float | None = None, seed: int = 0
+        self,
+        prices: Sequence[float],
+        costs: Sequence[float],
+        *,
+        position: float | None = None,
+        seed: int = 0,
+        always: int | None = None,
     ) -> None:
         self.prices = checked_prices(prices)
         self.costs = checked_costs(costs, len(costs))
         self.seed = checked_seed(seed)
+        if always is None:
+            always = 1 + int(np.argmax(self.costs))
+        self.always = check_count("always, the intervention at the end of the knob,", always, high=len(self.costs))
         self.knob_bounds = (0.0, len(self.prices) + 1.0)
         self.position = self._checked(sum(self.knob_bounds) / 2 if position is None else position)
 
@@ -124,7 +136,7 @@ class GainHelper(Helper):
         draws = EpisodeDraws.at(state, len(start), start, seed=self.seed)
         success, usage = self.gains(observations)
         actions = gain_actions(
-            success, usage, prices=self.prices, costs=self.costs, position=self.position, coins=draws.of_episode()
+            success, usage, prices=self.prices, always=self.always, position=self.position, coins=draws.of_episode()
         )
         return actions, draws
 
@@ -140,7 +152,7 @@ def gain_actions(
     usage: NDArray[np.floating[Any]],
     *,
     prices: Sequence[float],
-    costs: Sequence[float],
+    always: int,
     position: float,
     coins: NDArray[np.float64],
 ) -> NDArray[np.int64]:
@@ -149,7 +161,7 @@ def gain_actions(
     Args:
         success, usage: dS and dM, each ``(N, P, K)``.
         prices: ``(P,)``, in the order of the gains.
-        costs: ``(K,)``; "always" asks the most expensive intervention, the first one of several.
+        always: the intervention, from 1 to K, that is asked at the position P + 1.
         position: in [0, P + 1].
         coins: ``(N,)`` in [0, 1), one number per episode.
 
@@ -173,7 +185,7 @@ def gain_actions(
     if position < 1:
         actions = np.where(coins < position, actions, 0)
     elif position > grid:
-        actions = np.where(coins < position - grid, int(np.argmax(costs)) + 1, actions)
+        actions = np.where(coins < position - grid, always, actions)
     return actions.astype(np.int64)
 
 

@@ -20,6 +20,7 @@ from selfreg_gym.agents.helpers._lm_sft_examples import (
 )
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.lm.choice_training import train_choice
+from selfreg_gym.lm.finetuning_settings import FinetuningSettings
 from selfreg_gym.lm.loading import load_causal
 from selfreg_gym.lm.prompts import helper_prompt
 from selfreg_gym.lm.training_start import TrainingStart, check_backbone
@@ -30,44 +31,33 @@ __all__ = ["train_on_labels"]
 def train_on_labels(
     labels: Iterable[Any],
     *,
-    backbone: str | Path,
-    actor: str | Path | None,
-    seed: int,
-    epochs: float,
-    lora: int | bool,
-    lr: float | None,
-    batch_size: int,
-    accumulate: int,
     max_labels: int | None,
     help_weight: float,
     interventions: int | None,
     costs: Sequence[float] | None,
     augment: Augment | None,
     features: Mapping[str, str] | None,
-    patience: int | None,
-    share: float,
-    dtype: str,
-    device: str,
-    resume: str | Path | None,
-    progress: bool,
+    settings: FinetuningSettings,
 ) -> dict[str, Any]:
     """Train the parts of an ``LMSFTHelper``; ``LMSFTHelper.train`` explains the arguments.
 
     Returns:
         ``model, tokenizer, answers, costs, info``.
     """
-    check_backbone(backbone)
+    check_backbone(settings.backbone)
     rows = list(labels)
     interventions = interventions or len(costs or ()) or max([1, *(int(row.action) for row in rows)])
     if costs is not None:
         costs = checked_costs(costs, interventions)
-    rows, held = split_by_task(rows, share=share, seed=seed) if patience is not None else (rows, [])
+    rows, held = (
+        split_by_task(rows, share=settings.share, seed=settings.seed) if settings.patience is not None else (rows, [])
+    )
     gathered = gather(rows, interventions=interventions, help_weight=help_weight)
     if not gathered:
         raise InvalidArgumentError("labels must have weights, not all 0.")
     texts = [one.observation for one in gathered]
-    load = partial(load_causal, dtype=dtype, device=device)
-    start = TrainingStart.open(load, backbone, texts, prompts=_prompts(gathered), actor=actor, seed=seed)
+    load = partial(load_causal, dtype=settings.dtype, device=settings.device)
+    start = TrainingStart.open(settings, load, texts, prompts=_prompts(gathered))
     tokenizer = start.tokenizer
     answers = answer_tokens(tokenizer, interventions)
     chosen, validation, topics = draw_examples(
@@ -79,9 +69,9 @@ def train_on_labels(
         augment=augment,
         interventions=interventions,
         help_weight=help_weight,
-        seed=seed,
+        seed=settings.seed,
     )
-    start.adapt(lora, task="CAUSAL_LM", seed=seed)
+    start.adapt(task="CAUSAL_LM")
     log = train_choice(
         start.model,
         tokenizer,
@@ -89,23 +79,15 @@ def train_on_labels(
         answers,
         held_out=validation,
         topics=topics,
-        patience=patience,
-        seed=seed,
-        lr=start.rate(lr, adapters=3e-3, weights=5e-4),
-        epochs=epochs,
-        steps=start.least_steps(len(chosen), epochs=epochs, batch_size=batch_size, accumulate=accumulate),
-        batch_size=batch_size,
-        accumulate=accumulate,
-        resume=resume,
-        progress=progress,
         description="helper",
+        **start.loop(len(chosen), adapters=3e-3, weights=5e-4),
     )
     merged = start.merged()
     data = dict(getattr(labels, "info", {}))
     if "source" in data:
         data["source"] = Path(data["source"]).name  # model cards are published: no local folders
     info = {
-        **start.record(log, merged, seed=seed, epochs=epochs, device=device, patience=patience),
+        **start.record(log, merged),
         "data": data or None,
         "augmented": augment is not None,
         "features": topics,

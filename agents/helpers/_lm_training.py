@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from selfreg_gym.agents.helpers._always import always_asked
 from selfreg_gym.agents.helpers._arguments import checked_costs, without_task
 from selfreg_gym.agents.helpers._lm_prompts import Augment, draw_decisions, prompts_of
 from selfreg_gym.agents.helpers._lm_regression import GainExamples, r_squared, train_gains, train_numbers
@@ -17,6 +18,7 @@ from selfreg_gym.agents.helpers._teacher import TeacherGains, teacher_gains
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.inputs import DecisionTable, InputEncoder, action_kinds_of
 from selfreg_gym.lm.backbone import checkpoint_of_spec, task_of_spec
+from selfreg_gym.lm.finetuning_settings import FinetuningSettings
 from selfreg_gym.lm.gain_model import TEXT_FEATURES, GainHead, GainModel, text_features
 from selfreg_gym.lm.loading import load_causal
 from selfreg_gym.lm.readers import TextReader
@@ -43,47 +45,33 @@ def train_student(
     facts: bool,
     prm: Any,
     costs: Sequence[float] | None,
-    backbone: str | Path,
-    actor: str | Path | None,
-    seed: int,
-    epochs: float,
-    lora: int | bool,
-    lr: float | None,
-    batch_size: int,
-    accumulate: int,
     max_decisions: int | None,
     augment: Augment | None,
     topics: bool,
-    patience: int | None,
-    share: float,
-    dtype: str,
-    device: str,
-    resume: str | Path | None,
-    progress: bool,
+    settings: FinetuningSettings,
 ) -> dict[str, Any]:
     """Train the parts of a :class:`selfreg_gym.LMHelper`; ``LMHelper.train`` explains the arguments.
 
     Returns:
-        ``backbone, tokenizer, head, prices, costs, encoder, info``.
+        ``backbone, tokenizer, head, prices, costs, always, encoder, info``.
     """
     if "embedding" in (inputs or ()):
         raise InvalidArgumentError(
             "a language-model helper reads the text itself: leave 'embedding' out of its inputs."
         )
     without_task(inputs or ())
-    task = task_of_spec(getattr(rollouts, "spec", None))
-    check_backbone(backbone, task=task)
+    seed, task = settings.seed, task_of_spec(getattr(rollouts, "spec", None))
+    check_backbone(settings.backbone, task=task)
     rollouts = checked_source(rollouts)
-    data = _read(rollouts, teacher, inputs=inputs, facts=facts, prm=prm, share=share, seed=seed)
+    data = _read(rollouts, teacher, inputs=inputs, facts=facts, prm=prm, share=settings.share, seed=seed)
     table, gains = data.table, data.gains
     costs = checked_costs(costs or [1.0] * gains.interventions, gains.interventions)
     drawn, weight = draw_decisions(table, data.inside, size=max_decisions, seed=seed)
     size = max(_VALIDATION, len(drawn) // 40)
     judged, judged_weight = draw_decisions(table, data.outside, size=size, seed=seed)
 
-    actor = actor if actor is not None else checkpoint_of_spec(getattr(rollouts, "spec", None))
-    chosen: dict[str, Any] = {"actor": actor, "task": task}
-    start, added = _open(table, backbone, facts=facts, **chosen, dtype=dtype, device=device, seed=seed)
+    checkpoint = checkpoint_of_spec(getattr(rollouts, "spec", None))
+    start, added = _open(settings, table, facts=facts, actor=checkpoint, task=task)
     tokenizer = start.tokenizer
     reading: dict[str, Any] = {"facts": facts, "topics": topics, "tokenizer": tokenizer}
     fit = data.examples(drawn, weight, **reading, augment=augment, rng=stream(LABEL_EXAMPLES, seed, 1))
@@ -93,28 +81,20 @@ def train_student(
     head.fit_scale(torch.from_numpy(gains.values[data.inside]))
     explained: dict[str, Any] = {}
     if data.encoder is not None:
-        _train_numbers(head, data, seed=seed, resume=resume)
+        _train_numbers(head, data, seed=seed, resume=settings.resume)
         with torch.inference_mode():
             alone = head.eval().without_text(torch.from_numpy(validation.numbers)).numpy()
         explained["r2_of_numbers"] = _explained(alone, validation, gains)
-    start.adapt(lora, task="CAUSAL_LM", seed=seed)
-    student = GainModel(start.model, head.to(device))
+    start.adapt(task="CAUSAL_LM")
+    student = GainModel(start.model, head.to(settings.device))
     log = train_gains(
         student,
         tokenizer,
         fit,
         validation,
         topics=len(table.feature_key.values) if topics else 0,
-        batch_size=batch_size,
-        seed=seed,
-        lr=start.rate(lr, adapters=3e-3, weights=LEARNING_RATE),
-        epochs=epochs,
-        steps=start.least_steps(len(drawn), epochs=epochs, batch_size=batch_size, accumulate=accumulate),
-        accumulate=accumulate,
-        patience=patience,
-        resume=resume,
-        progress=progress,
         description="helper",
+        **start.loop(len(drawn), adapters=3e-3, weights=LEARNING_RATE),
     )
     merged = start.merged(student.backbone)
     head = student.head.cpu().eval()
@@ -123,7 +103,7 @@ def train_student(
         found = head(torch.from_numpy(features), torch.from_numpy(validation.numbers)).numpy()
     explained["r2"] = _explained(found, validation, gains)
     info = {
-        **start.record(log, merged, seed=seed, epochs=epochs, device=device, patience=patience),
+        **start.record(log, merged),
         "teacher": gains.source,
         "inputs": list(data.inputs),
         "facts": facts,
@@ -143,6 +123,7 @@ def train_student(
         "head": head,
         "prices": gains.prices,
         "costs": costs,
+        "always": always_asked(teacher, costs),
         "encoder": data.encoder,
         "info": info,
     }
@@ -210,23 +191,15 @@ def _read(
 
 
 def _open(
-    table: DecisionTable,
-    backbone: str | Path,
-    *,
-    facts: bool,
-    actor: str | Path | None,
-    task: str | None,
-    dtype: str,
-    device: str,
-    seed: int,
+    settings: FinetuningSettings, table: DecisionTable, *, facts: bool, actor: str | Path | None, task: str | None
 ) -> tuple[TrainingStart, list[str]]:
     """The model of the backbone with its tokenizer, and the words of the prompts that its vocabulary lacked."""
     lines = [f"Facts: {key}" for key in table.feature_key.values] if facts else []
     prompts = [_TAIL, " ".join(lines)] if lines else [_TAIL]  # their words are in the vocabulary of a built backbone
-    load = partial(load_causal, dtype=dtype, device=device)
-    options: dict[str, Any] = {"prompts": prompts, "actor": actor, "task": task, "seed": seed}
-    start = TrainingStart.open(load, backbone, table.observation.values, **options)
-    return start, extend_vocabulary(start.model, start.tokenizer, [*lines, _TAIL], seed=seed)
+    load = partial(load_causal, dtype=settings.dtype, device=settings.device)
+    texts = table.observation.values
+    start = TrainingStart.open(settings, load, texts, prompts=prompts, actor=actor, task=task)
+    return start, extend_vocabulary(start.model, start.tokenizer, [*lines, _TAIL], seed=settings.seed)
 
 
 def _train_numbers(head: GainHead, data: _Data, *, seed: int, resume: str | Path | None) -> None:

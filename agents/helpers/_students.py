@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from selfreg_gym.agents.helpers._always import always_asked
 from selfreg_gym.agents.helpers._arguments import checked_costs
 from selfreg_gym.agents.helpers._gains import position_of
 from selfreg_gym.agents.helpers._teacher import teacher_gains
@@ -30,7 +31,7 @@ def curve_of(teacher: Any, costs: Sequence[float], cap: int | None = None) -> li
 
     Args:
         teacher: a frontier with prices. Another teacher gives None: its usage and success are not estimated.
-        costs: ``(K,)`` cost units of a call; "always" asks the most expensive intervention.
+        costs: ``(K,)`` cost units of a call.
         cap: a hard cap of the teacher's values; None: the largest.
 
     Returns:
@@ -44,14 +45,10 @@ def curve_of(teacher: Any, costs: Sequence[float], cap: int | None = None) -> li
     cap = teacher.checked_cap(cap)
     e = teacher.caps[cap - 1] if cap else teacher.estimates
     checked_costs(costs, len(e.usage) - e.never - 1)
-    always = e.never + 1 + int(np.argmax(costs))
+    always = e.never + always_asked(teacher, costs, cap)
     ends = (
         [0.0, float(e.usage[e.never]), float(e.success[e.never])],
-        [
-            len(teacher.prices) + 1.0,
-            float(e.usage[always]),
-            float(e.success[always]),
-        ],
+        [len(teacher.prices) + 1.0, float(e.usage[always]), float(e.success[always])],
     )
     return _curve(teacher.prices, e.prices, np.stack([e.usage, e.success], axis=1)[: e.never], ends)
 
@@ -136,7 +133,7 @@ def train_student(
         prices, points = _student_points(rollouts, teacher, values, x, all_inputs)
         curve = _curve(teacher.prices, prices, points, (curve[0], curve[-1]))
     info = {**values.info, "teacher": found.source}
-    return kind(values, costs=costs, curve=curve, info=info)
+    return kind(values, costs=costs, curve=curve, always=always_asked(teacher, costs), info=info)
 
 
 def _student_points(

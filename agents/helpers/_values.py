@@ -9,6 +9,7 @@ from typing import Any, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from selfreg_gym.agents.helpers._always import ALWAYS, always_asked
 from selfreg_gym.agents.helpers._arguments import checked_costs, checked_seed
 from selfreg_gym.agents.helpers._capped import CappedState
 from selfreg_gym.agents.helpers._gains import GainHelper, Gains
@@ -29,7 +30,7 @@ _KINDS = {"frontier": FittedFrontier, "student": Student, "averagers": AveragerF
 _RECORD = ModelRecord(
     "a helper with fitted values",
     "helper.json",
-    "selfreg-values-helper-2",
+    "selfreg-values-helper-3",
     {
         "cap": Rule("null or a positive integer", lambda cap, _: cap is None or (type(cap) is int and cap > 0)),
         "values": Rule(f"one of {', '.join(_KINDS)}", lambda kind, _: kind in _KINDS),
@@ -45,10 +46,11 @@ _RECORD = ModelRecord(
                 and all(isinstance(one, list) and len(one) in (2, 3) and all(map(is_number, one)) for one in curve)
             ),
         ),
+        "always": ALWAYS,
         "position": Rule("a number", lambda position, _: is_number(position)),
         "info": INFO,
     },
-    older={"selfreg-values-helper-1": {"cap": None}},
+    older={"selfreg-values-helper-2": {"always": None}, "selfreg-values-helper-1": {"cap": None, "always": None}},
 )
 _DECIMALS = 5  # of the gains, because the last digits of float32 sums depend on the batch
 
@@ -65,6 +67,8 @@ class ValuesHelper(GainHelper):
         position, seed: see :class:`GainHelper`.
         cap: the largest number of calls of an episode, for values that were fitted with ``cap=``; None: the largest cap
             of these. The helper counts its calls, and never asks when none is left.
+        always: the intervention, from 1 to K, that is asked at the position P + 1; None: for a frontier the one of
+            :func:`selfreg_gym.agents.helpers._always.always_asked`, for a student the most expensive.
         info: facts about its training, for the model card.
 
     Raises:
@@ -84,9 +88,10 @@ class ValuesHelper(GainHelper):
         position: float | None = None,
         seed: int = 0,
         cap: int | None = None,
+        always: int | None = None,
         info: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__([float(price) for price in values.prices], costs, position=position, seed=seed)
+        super().__init__([float(price) for price in values.prices], costs, position=position, seed=seed, always=always)
         if values.encoder is None:
             raise InvalidArgumentError(
                 f"{self.type_name} needs values with an encoder of the observations, and these were fitted to arrays: "
@@ -96,6 +101,8 @@ class ValuesHelper(GainHelper):
             raise InvalidArgumentError(f"a student has no hard cap, received cap={cap}: wrap the env in HelpBudget.")
         self.cap = values.checked_cap(cap) if isinstance(values, PricedFrontier) else None
         checked_costs(costs, values.interventions if isinstance(values, Student) else values.actions - 1)
+        if always is None and isinstance(values, PricedFrontier):
+            self.always = always_asked(values, self.costs, self.cap)
         self.values = values
         self.encoder: InputEncoder = values.encoder
         self.curve = None if curve is None else _checked_curve(curve, len(self.prices))
@@ -208,6 +215,7 @@ class ValuesHelper(GainHelper):
             curve=curve,
             position=self.position,
             cap=self.cap,
+            always=self.always,
             info=self.info,
         )
 
@@ -228,6 +236,7 @@ class ValuesHelper(GainHelper):
                 curve=fields["curve"] or None,
                 position=fields["position"],
                 cap=fields["cap"],
+                always=fields["always"] or 1 + int(np.argmax(fields["costs"])),  # earlier versions: most expensive
                 info=fields["info"],
             )
         except InvalidArgumentError as error:

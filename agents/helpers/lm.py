@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from selfreg_gym.agents.helpers._always import ALWAYS
 from selfreg_gym.agents.helpers._gains import GainHelper, Gains
 from selfreg_gym.agents.helpers._saved import saved_format
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
@@ -26,15 +27,17 @@ _NUMBERS = Rule(
 _RECORD = ModelRecord(
     "a helper with value heads",
     "helper.json",
-    "selfreg-gains-1",
+    "selfreg-gains-2",
     {
         "prices": _NUMBERS,
         "costs": _NUMBERS,
+        "always": ALWAYS,
         "position": NUMBER,
         "facts": TRUTH,
         "inputs": Rule("a list of names", lambda names, _: isinstance(names, list)),
         "info": INFO,
     },
+    older={"selfreg-gains-1": {"always": None}},
 )
 _ANSWERS = ("selfreg-helper-1", "selfreg-helper-2")  # formats of helpers with answer tokens
 _DECIMALS = 6  # of the gains, so that they do not depend on the batch
@@ -57,6 +60,7 @@ class LMHelper(GainHelper):
         encoder: the encoder of the numbers, or None.
         facts: whether the prompt has the feature key.
         position: the knob, in [0, P + 1]; None is the middle.
+        always: the intervention, from 1 to K, that is asked at the position P + 1; None: the most expensive.
         info: facts about its training, for the model card.
         seed: seed of the coins at the ends of the axis of prices.
         memo: number of prompts whose features are kept in memory.
@@ -79,13 +83,14 @@ class LMHelper(GainHelper):
         encoder: InputEncoder | None = None,
         facts: bool = True,
         position: float | None = None,
+        always: int | None = None,
         info: dict[str, Any] | None = None,
         seed: int = 0,
         memo: int = 50_000,
     ) -> None:
         from selfreg_gym.agents.helpers._lm_reader import DecisionReader
 
-        super().__init__(prices, costs, position=position, seed=seed)
+        super().__init__(prices, costs, position=position, seed=seed, always=always)
         self.reader = DecisionReader(backbone, tokenizer, encoder, facts=facts, memo=memo)
         width = 0 if encoder is None else encoder.width
         wanted = (self.reader.text_width, width, len(self.prices), len(self.costs))
@@ -170,6 +175,7 @@ class LMHelper(GainHelper):
             UnknownNameError, CheckpointError: an unknown input, or the backbone is not a checkpoint.
         """
         from selfreg_gym.agents.helpers._lm_training import train_student
+        from selfreg_gym.lm.finetuning_settings import FinetuningSettings
 
         parts = train_student(
             rollouts,
@@ -178,30 +184,32 @@ class LMHelper(GainHelper):
             facts=facts,
             prm=prm,
             costs=costs,
-            backbone=backbone,
-            actor=actor,
-            seed=seed,
-            epochs=epochs,
-            lora=lora,
-            lr=lr,
-            batch_size=batch_size,
-            accumulate=accumulate,
             max_decisions=max_decisions,
             augment=augment,
             topics=topics,
-            patience=patience,
-            share=share,
-            dtype=dtype,
-            device=device,
-            resume=resume,
-            progress=progress,
+            settings=FinetuningSettings(
+                backbone=backbone,
+                actor=actor,
+                seed=seed,
+                epochs=epochs,
+                lora=lora,
+                lr=lr,
+                batch_size=batch_size,
+                accumulate=accumulate,
+                share=share,
+                patience=patience,
+                dtype=dtype,
+                device=device,
+                resume=resume,
+                progress=progress,
+            ),
         )
         return cls(**parts, facts=facts)
 
     @classmethod
     def made_in(cls, run: Path) -> bool:
         """Whether the helper of the run is one with value heads."""
-        return saved_format(Path(run) / "helper" / _RECORD.file) == _RECORD.format
+        return saved_format(Path(run) / "helper" / _RECORD.file) in (_RECORD.format, *_RECORD.older)
 
     @classmethod
     def from_run(cls, run: Path, *, budget: float | None = None, seed: int = 0) -> LMHelper:
@@ -256,6 +264,7 @@ class LMHelper(GainHelper):
             prices=list(self.prices),
             costs=list(self.costs),
             position=self.position,
+            always=self.always,
             facts=self.facts,
             inputs=[] if self.encoder is None else list(self.encoder.names),
             info=self.info,

@@ -140,9 +140,7 @@ class LMSFTHelper(Helper):
                 built from them (:mod:`selfreg_gym.lm.backbone`).
             actor: for "auto", the actor's checkpoint.
             seed: seed of the sample and of the order of training.
-            epochs: passes over the sample; for a built backbone up to 8, where fewer are less than 1,000 steps.
-            lora: False trains all weights; True or a rank trains adapters on all linear layers and merges them. A built
-                backbone has random weights, so all weights are trained for any ``lora``.
+            epochs, lora, dtype, device, resume, progress: as for :meth:`selfreg_gym.LMHelper.train`.
             lr: default 5e-4, with LoRA 3e-3, for a built backbone 1e-3.
             batch_size, accumulate: observations (with all budgets) per forward pass, forward passes per step.
             max_labels: approximate number of drawn (observation, budget) pairs, at most the number of labels.
@@ -160,9 +158,6 @@ class LMSFTHelper(Helper):
                 without improvement; the best weights are kept. None: train on all labels to the end. If all held-out
                 labels have weight 0, validation is impossible: it warns and trains to the end.
             share: share of the tasks that are held out if ``patience`` is given.
-            dtype, device: those of the model, in training and later use.
-            resume: directory for the state of an unfinished training.
-            progress: show a progress bar.
 
         Raises:
             InvalidArgumentError: there are no labels, actions beyond K, or a named backbone with more than 5 %
@@ -170,29 +165,32 @@ class LMSFTHelper(Helper):
             UnknownNameError, CheckpointError: the backbone is not a checkpoint.
         """
         from selfreg_gym.agents.helpers._lm_sft_training import train_on_labels
+        from selfreg_gym.lm.finetuning_settings import FinetuningSettings
 
         parts = train_on_labels(
             labels,
-            backbone=backbone,
-            actor=actor,
-            seed=seed,
-            epochs=epochs,
-            lora=lora,
-            lr=lr,
-            batch_size=batch_size,
-            accumulate=accumulate,
             max_labels=max_labels,
             help_weight=help_weight,
             interventions=interventions,
             costs=costs,
             augment=augment,
             features=features,
-            patience=patience,
-            share=share,
-            dtype=dtype,
-            device=device,
-            resume=resume,
-            progress=progress,
+            settings=FinetuningSettings(
+                backbone=backbone,
+                actor=actor,
+                seed=seed,
+                epochs=epochs,
+                lora=lora,
+                lr=lr,
+                batch_size=batch_size,
+                accumulate=accumulate,
+                share=share,
+                patience=patience,
+                dtype=dtype,
+                device=device,
+                resume=resume,
+                progress=progress,
+            ),
         )
         return cls(**parts)
 

@@ -63,6 +63,11 @@ class AveragerFrontier(PricedFrontier):
         return len(self.index.rows)
 
     @property
+    def tried(self) -> NDArray[np.bool_]:
+        """``(K,)`` bool, the interventions that occur in the stored decisions."""
+        return np.array([len(rows) > 0 for rows in self.index.rows[1:]], bool)
+
+    @property
     def inputs(self) -> int:
         """D, the number of inputs."""
         return len(self.projection.mean) if self.representation is None else self.representation.inputs

@@ -32,7 +32,7 @@ def list_command(
     every: Annotated[bool, typer.Option("--all", help="Print each id of a task with many variants.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with all ids.")] = False,
 ) -> None:
-    """List the tasks, actors, interventions, helpers and experiments, with the distribution and module of each.
+    """List the tasks, actors, interventions, helpers and experiments; of plug-ins also the distribution and module.
 
     - `selfreg list helpers`
     - `selfreg list tasks --all`
@@ -54,19 +54,21 @@ def list_command(
     from rich.table import Table
     from rich.text import Text
 
+    brought = any(entry.origin != "selfreg_gym" for entries in found.values() for entry in entries)
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("name", "from", "description"):
+    for column in ("name", *(["from"] if brought else []), "description"):
         table.add_column(column, overflow="fold")
     headings = {name: heading for heading, name in GROUP_NAMES.items()}
     for name, entries in found.items():
         table.add_row(Text(headings.get(name, name), "bold"))
         for e, variants in _with_variants(entries, most=len(entries) if every else _MOST_VARIANTS):
-            home = e.module.removeprefix("selfreg_gym.") if e.origin == "selfreg_gym" else f"{e.origin}: {e.module}"
+            home = "" if e.origin == "selfreg_gym" else f"{e.origin}: {e.module}"
             summary = e.summary.replace("``", "") or "(no description)"
             if variants:
                 summary += f" {variants} variants: `selfreg list {headings.get(name, name)} --all`."
             # Text instead of str, in which rich would read square brackets as markup.
-            table.add_row(*(Text(visible(text, limit=300)) for text in (f"  {e.name}", home, summary)))
+            cells = (f"  {e.name}", *([home] if brought else []), summary)
+            table.add_row(*(Text(visible(text, limit=300)) for text in cells))
     Console().print(table)
 
 

@@ -52,6 +52,14 @@ class FittedFrontier(PricedFrontier):
         return self.networks[0].actions
 
     @property
+    def tried(self) -> np.ndarray:
+        """``(K,)`` bool, the interventions that occur in the rollouts.
+
+        Frontiers that were saved by versions which did not exclude actions without data report all of them.
+        """
+        return np.asarray(np.any([networks.tried() for networks in self.networks], axis=0)[1:])
+
+    @property
     def inputs(self) -> int:
         """D, the number of inputs."""
         return int(self.networks[0].w1.shape[1])

@@ -134,6 +134,11 @@ class Networks(torch.nn.Module):
         blocks[0].zero_()
         blocks[1][:, 0], blocks[1][:, 1] = NO_SUCCESS, LARGE_USAGE
 
+    def tried(self) -> np.ndarray:
+        """``(A,)`` bool, the actions with data: those that are not excluded in all networks (:meth:`exclude`)."""
+        weights = self.w3.detach().view(self.count, -1, 2, self.actions, self.prices)
+        return np.asarray((weights != 0).numpy().any(axis=(0, 1, 2, 4)))
+
     def hidden_rows(self, x: PackedInputs, rows: np.ndarray, network: int = 0) -> np.ndarray:
         """``(len(rows), H)`` float32 second hidden layer of one network, at rows of the data."""
         hidden = np.empty((len(rows), self.w1.shape[2]), np.float32)

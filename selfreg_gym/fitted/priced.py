@@ -33,6 +33,11 @@ class PricedFrontier(ABC):
     encoder: Any
     caps: tuple[Estimates, ...] = ()
 
+    @property
+    @abstractmethod
+    def tried(self) -> np.ndarray:
+        """``(K,)`` bool, the interventions that occur in the rollouts. Nothing is known about the others."""
+
     @abstractmethod
     def values(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
         """Success and usage of each action at inputs ``(n, D)``, followed by the best policy at each price.

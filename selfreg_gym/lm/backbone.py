@@ -45,6 +45,7 @@ __all__ = [
 
 AUTO = "auto"
 BUILT = "a small Llama built from the texts"
+_KINDS = "'auto', the id of an actor with a checkpoint, or a directory with a checkpoint"
 _SHOWN = 12  # largest number of words listed in an error or a model card
 
 
@@ -105,19 +106,40 @@ def find_backbone(backbone: str | Path, *, what: str = "backbone", task: str | N
 
     Raises:
         UnknownNameError: ``backbone`` is neither an actor nor a directory.
-        InvalidArgumentError: the actor has no checkpoint.
+        InvalidArgumentError: the actor has no checkpoint, or none without arguments.
     """
-    name, actors = str(backbone), registry.names("actors")
-    if name not in actors:
-        if Path(backbone).is_dir():
-            return Path(backbone)
-        raise UnknownNameError(
-            f"{what} ('auto', an actor's id, or a directory with a checkpoint)", name, [AUTO, *actors]
-        )
-    folder = checkpoint_of(registry.load("actors", name)(), task)
-    if folder is None:
-        raise InvalidArgumentError(f"{what} must be an actor that has a checkpoint, received {name!r}, which has none.")
-    return folder
+    name = str(backbone)
+    if name in registry.names("actors"):
+        folder = _checkpoint_without_arguments(name, task)
+        if folder is None:
+            raise InvalidArgumentError(
+                f"{what} must be {_KINDS}, received the actor {name!r}, which has no checkpoint, or none without "
+                f"arguments. Actors with one: "
+                f"{', '.join(_actors_with_checkpoint(task)) or 'none'}."
+            )
+        return folder
+    if Path(backbone).is_dir():
+        return Path(backbone)
+    raise UnknownNameError(f"{what} ({_KINDS})", name, [AUTO, *_actors_with_checkpoint(task)])
+
+
+def _checkpoint_without_arguments(name: str, task: str | None) -> Path | None:
+    """The checkpoint directory of a registered actor without arguments; None if it has none or needs arguments."""
+    try:
+        actor = registry.load("actors", name)()
+    except (InvalidArgumentError, TypeError):
+        return None
+    return checkpoint_of(actor, task)
+
+
+def _actors_with_checkpoint(task: str | None) -> list[str]:
+    """The ids of the registered actors that have a checkpoint."""
+    found = []
+    for name in registry.names("actors"):
+        with contextlib.suppress(SelfRegError):  # an actor that cannot be imported or loaded cannot be chosen either
+            if _checkpoint_without_arguments(name, task) is not None:
+                found.append(name)
+    return found
 
 
 def checkpoint_of(actor: Any, task: str | None = None) -> Path | None:

@@ -22,9 +22,9 @@ from selfreg_gym.adapters import as_helper, as_helper_class
 from selfreg_gym.errors import InvalidArgumentError, SelfRegError, UnknownNameError
 from selfreg_gym.helper import Helper, HelperKey
 from selfreg_gym.intervention_env.interventions import build_interventions
+from selfreg_gym.pipeline.config_sections import EvaluateConfig
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.manifest import fingerprint
-from selfreg_gym.pipeline.schema import EvaluateConfig
 from selfreg_gym.types import optional_member
 
 __all__ = [

@@ -1,6 +1,6 @@
 """The config of a run, read from a TOML file or a preset and changed by overrides ``section.key=value``.
 
-:mod:`selfreg_gym.pipeline.schema` declares the keys. Each has a default, so a file holds only what differs from it.
+:mod:`selfreg_gym.pipeline.config_sections` declares the keys. Each has a default, so a file holds only what differs.
 
 Examples:
     >>> config = load_config(preset="smoke", overrides=["collect.episodes=4"])
@@ -27,7 +27,8 @@ from selfreg_gym.errors import ConfigError, UnknownNameError, did_you_mean, show
 from selfreg_gym.intervention_env.building import material
 from selfreg_gym.intervention_env.interventions import material_kwargs
 from selfreg_gym.intervention_env.task_members import task_class
-from selfreg_gym.pipeline.schema import RunConfig, TaskConfig
+from selfreg_gym.pipeline.config_sections import TaskConfig
+from selfreg_gym.pipeline.schema import RunConfig
 from selfreg_gym.types import optional_member
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The config of a run: its sections, and the conditions between them.
+"""The config of a run: its sections together, and the conditions between them.
 
 ``selfreg config --schema`` prints it as a JSON schema, which editors use to complete and check TOML files.
 """
@@ -24,29 +24,11 @@ from selfreg_gym.pipeline.config_sections import (
     SelectConfig,
     SolveConfig,
     TaskConfig,
-    TrainingConfig,
     TransitionsConfig,
     ValuesConfig,
 )
 
-__all__ = [
-    "ActorConfig",
-    "CalibrateConfig",
-    "CollectConfig",
-    "EvaluateConfig",
-    "HelperConfig",
-    "InterventionsConfig",
-    "LabelConfig",
-    "PRMConfig",
-    "RLConfig",
-    "RunConfig",
-    "SelectConfig",
-    "SolveConfig",
-    "TaskConfig",
-    "TrainingConfig",
-    "TransitionsConfig",
-    "ValuesConfig",
-]
+__all__ = ["RunConfig", "ValuesConfig"]  # "continuous" imports ValuesConfig here: its results belong to its source
 
 
 class RunConfig(Section):

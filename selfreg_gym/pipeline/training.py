@@ -13,8 +13,8 @@ from selfreg_gym import registry
 from selfreg_gym.intervention_env.building import build_task
 from selfreg_gym.pipeline.candidates import helper_class, interventions_of
 from selfreg_gym.pipeline.checkpoints import actor_checkpoint, on_task
+from selfreg_gym.pipeline.config_sections import TrainingConfig
 from selfreg_gym.pipeline.directory import Run
-from selfreg_gym.pipeline.schema import TrainingConfig
 from selfreg_gym.types import optional_member
 from selfreg_gym.utils.json_text import dumps
 

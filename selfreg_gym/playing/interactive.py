@@ -17,6 +17,8 @@ from selfreg_gym.utils.random_streams import INTERACTIVE_HELP, stream
 __all__ = ["ROLES", "play_episode"]
 
 ROLES = ("actor", "intervention", "helper")
+ATTEMPTS = 10
+"""Number of invalid answers to a question after which it is not repeated."""
 
 
 def play_episode(
@@ -47,7 +49,7 @@ def play_episode(
 
     Raises:
         UnknownNameError: an unknown role, task, actor or intervention.
-        InvalidArgumentError: a probability outside [0, 1], or the actor failed.
+        InvalidArgumentError: a probability outside [0, 1], the actor failed, or ten invalid answers to one question.
         KeyboardInterrupt: the person quits.
     """
     if role not in ROLES:
@@ -113,9 +115,9 @@ def _decide(
     write("  0  nohelp: the actor acts")
     for number, (one, used) in enumerate(zip(interventions, usage, strict=True), start=1):
         write(f"  {number}  help: ask {one.name} (a call costs {_units(one.cost)}; used so far: {used:g})")
-    while True:
+    for _ in range(ATTEMPTS):
         try:
-            answer = read("your decision (Enter is 0, q quits): ").strip().lower()
+            answer = str(read("your decision (Enter is 0, q quits): ")).strip().lower()
         except EOFError:
             raise KeyboardInterrupt from None
         if answer in {"q", "quit", "exit"}:
@@ -123,3 +125,7 @@ def _decide(
         if answer == "" or (answer.isdecimal() and int(answer) <= len(interventions)):
             return int(answer or 0)
         write(f"  a decision is a number from 0 to {len(interventions)}, received {answer!r}.")
+    raise InvalidArgumentError(
+        f"a decision must be a number from 0 to {len(interventions)}, and {ATTEMPTS} invalid answers were received, "
+        f"the last one {answer!r}."
+    )

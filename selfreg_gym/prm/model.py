@@ -10,6 +10,7 @@ import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.lm.backbone import AUTO, checkpoint_of_spec, task_of_spec
+from selfreg_gym.lm.finetuning_settings import FinetuningSettings
 from selfreg_gym.lm.loading import load_classifier, load_tokenizer, trained_with
 from selfreg_gym.lm.prompts import success_prompt
 from selfreg_gym.lm.readers import TextReader, classifier_logits
@@ -134,37 +135,39 @@ class ProcessRewardModel:
             chosen, weight = subsample(judged.weight, max(256, len(fit) // 20), rng)
             validation = judged.take(chosen, weight=weight)
 
-        checkpoint = actor if actor is not None else checkpoint_of_spec(getattr(rollouts, "spec", None))
+        settings = FinetuningSettings(
+            backbone=backbone,
+            actor=actor,
+            seed=seed,
+            epochs=epochs,
+            lora=lora,
+            lr=lr,
+            batch_size=batch_size,
+            accumulate=accumulate,
+            share=share,
+            patience=patience,
+            dtype=dtype,
+            device=device,
+            resume=resume,
+            progress=progress,
+        )
 
         def load(path: Path) -> Any:
             with seeded(seed):  # the new head is random
                 return load_classifier(path, dtype=dtype, device=device)
 
-        options: dict[str, Any] = {"actor": checkpoint, "task": task, "seed": seed}
-        start = TrainingStart.open(load, backbone, examples.observations, **options)
-        start.adapt(lora, task="SEQ_CLS", seed=seed)
-        log = fit_classifier(
-            start.model,
-            start.tokenizer,
-            fit,
-            validation=validation,
-            seed=seed,
-            lr=start.rate(lr, adapters=1e-3, weights=5e-4),
-            epochs=epochs,
-            steps=start.least_steps(len(fit), epochs=epochs, batch_size=batch_size, accumulate=accumulate),
-            batch_size=batch_size,
-            accumulate=accumulate,
-            patience=patience,
-            resume=resume,
-            progress=progress,
-        )
+        checkpoint = checkpoint_of_spec(getattr(rollouts, "spec", None))
+        start = TrainingStart.open(settings, load, examples.observations, actor=checkpoint, task=task)
+        start.adapt(task="SEQ_CLS")
+        loop = start.loop(len(fit), adapters=1e-3, weights=5e-4)
+        log = fit_classifier(start.model, start.tokenizer, fit, validation=validation, **loop)
         prm = cls(start.merged(), start.tokenizer)
         logit = prm.logits(judged.observations)
         prm.scale = platt(logit, judged.outcome, weight=judged.weight)
         cross_fitted = cross_fit(logit, judged, seed=seed)
         prm.info = {
             "targets": targets,
-            **start.record(log, prm.model, seed=seed, epochs=epochs, device=device, patience=patience),
+            **start.record(log, prm.model),
             "lora": start.rank or None,
             "data": _collection_record(rollouts),
             "states": len(fit),

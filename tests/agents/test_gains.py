@@ -47,7 +47,7 @@ def table(model: Any) -> Table:
 
 def actions_of(helper: GainHelper, n: int, coin: float = 0.5) -> np.ndarray:
     success, usage = helper.gains(np.arange(n))
-    chosen = {"prices": helper.prices, "costs": helper.costs, "position": helper.position}
+    chosen = {"prices": helper.prices, "always": helper.always, "position": helper.position}
     return gain_actions(success, usage, coins=np.full(n, coin), **chosen)
 
 
@@ -98,10 +98,10 @@ def test_outside_the_grid_a_coin_per_episode_decides(table: Table) -> None:
     assert (more >= first).all(), "the same coins, so no episode loses its help"
 
 
-def test_the_most_expensive_intervention_is_always_asked_at_the_upper_end() -> None:
+def test_one_intervention_is_always_asked_at_the_upper_end() -> None:
     success = np.array([[[0.5, 0.6]]])
     usage = np.array([[[1.0, 3.0]]])
-    given: dict[str, Any] = {"prices": (0.1,), "costs": (1.0, 3.0), "coins": np.array([0.5])}
+    given: dict[str, Any] = {"prices": (0.1,), "always": 2, "coins": np.array([0.5])}
     assert gain_actions(success, usage, position=1.0, **given).tolist() == [1], "0.4 is more than 0.3"
     assert gain_actions(success, usage, position=2.0, **given).tolist() == [2]
     assert gain_actions(success, usage, position=0.5, **given).tolist() == [0], "the coin is not below 0.5"
@@ -109,7 +109,7 @@ def test_the_most_expensive_intervention_is_always_asked_at_the_upper_end() -> N
 
 def test_between_two_prices_gains_are_interpolated() -> None:
     success, usage = np.array([[[0.0], [0.2]]]), np.array([[[1.0], [1.0]]])  # gains -0.3 at 0.3 and 0.1 at 0.1
-    given: dict[str, Any] = {"prices": (0.3, 0.1), "costs": (1.0,), "coins": np.array([0.5])}
+    given: dict[str, Any] = {"prices": (0.3, 0.1), "always": 1, "coins": np.array([0.5])}
     asks = [gain_actions(success, usage, position=x, **given)[0] for x in (1.0, 1.74, 1.76, 2.0)]
     assert asks == [0, 0, 1, 1]
 
@@ -126,6 +126,7 @@ def test_invalid_arguments_are_errors(table: Table) -> None:
             Table(*table.table, prices, (1.0,))  # type: ignore[arg-type]
     with pytest.raises(InvalidArgumentError, match="knob"):
         table.with_knob(5.1)
+    assert Table(*table.table, PRICES, (1.0, 2.0, 2.0)).always == 2, "by default the first of the most expensive"
     with pytest.raises(InvalidArgumentError, match="was trained for 1"):
         table.for_interventions([Intervention(lambda text: text, name="other", cost=2.0)])
 

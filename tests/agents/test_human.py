@@ -14,6 +14,10 @@ from selfreg_gym.types import Decision
 ACTIONS = ("go to room 1", "go to room 2", "Done!")
 
 
+def silent(text: str) -> None:
+    """Shows nothing."""
+
+
 def typed(*answers: str) -> Callable[[str], str]:
     left = iter(answers)
     return lambda question: next(left)
@@ -51,6 +55,32 @@ def test_asks_again_until_it_is_an_action() -> None:
     assert "a house" in text
     assert "no action has the name 'fly'" in text
     assert "from 1 to 3" in text
+
+
+@pytest.mark.parametrize(
+    ("read", "timeout_s", "says"),
+    [
+        (lambda question: "fly", None, "'fly'"),
+        (lambda question: "fly", 60.0, "'fly'"),
+        (lambda question: " ", None, "empty input"),
+        (lambda question: None, None, "as a str, received None"),
+        (lambda question: 2, 60.0, "as a str, received 2"),
+    ],
+)
+def test_a_question_is_not_repeated_forever(read: Callable[[str], str], timeout_s: float | None, says: str) -> None:
+    asked: list[str] = []
+    human = Human(read=lambda question: (asked.append(question), read(question))[1], write=silent, timeout_s=timeout_s)
+    (act,) = human.act([Decision("a house", ACTIONS)])
+    assert act.error is not None
+    assert act.error.startswith("the person gave 10 invalid answers in a row; the last one: ")
+    assert says in act.error
+    assert len(asked) == 10
+
+
+def test_invalid_answers_count_from_each_question() -> None:
+    human = Human(read=typed(*["fly"] * 9, "1", *["fly"] * 9, "2"), write=silent)
+    acts = human.act([Decision("a house", ACTIONS)] * 2)
+    assert [act.text for act in acts] == ["go to room 1", "go to room 2"]
 
 
 @pytest.mark.parametrize("answer", ["q", "quit"])

@@ -96,6 +96,21 @@ def test_the_end_of_the_input_interrupts_a_collection_which_can_be_continued(tmp
         assert list(rollouts) == whole
 
 
+@pytest.mark.filterwarnings("ignore:.*the episode is truncated")
+def test_a_person_whose_answers_are_invalid_ends_one_episode() -> None:
+    people = [Human(read=typed("heads", *["?"] * 10, *["heads"] * 5), write=silent)]
+    env = InterventionEnv(**COIN, actor=heads, interventions=people)
+    env.reset(seed=0, options=FIVE_COINS)
+    env.step(1)
+    _, _, terminated, truncated, info = env.step(1)
+    assert (terminated, truncated) == (False, True)
+    assert "the person gave 10 invalid answers in a row; the last one: no action has the name '?'" in info["error"]
+    env.reset(seed=1, options=FIVE_COINS)
+    infos = [env.step(1)[4] for _ in range(5)]
+    assert infos[-1]["success"]
+    assert not any(info["error"] for info in infos)
+
+
 def test_persons_and_other_interventions_in_one_batch() -> None:
     """The answers of each person go to the environments that asked this person."""
     first = Human(read=typed(*["heads"] * 50), write=silent, name="first")

@@ -162,8 +162,18 @@ def test_saved_and_loaded_it_decides_the_same(helper: LMHelper, tmp_path: Path) 
     assert LMHelper.made_in(tmp_path)
     assert not LMSFTHelper.made_in(tmp_path)
     assert LMHelper.from_run(tmp_path, seed=5).seed == 5
-    with pytest.raises(CheckpointError, match="selfreg-gains-1"):
+    with pytest.raises(CheckpointError, match="selfreg-gains-2"):
         LMSFTHelper.from_pretrained(tmp_path / "helper")
+
+
+def test_a_helper_of_an_earlier_version_is_read(helper: LMHelper, tmp_path: Path) -> None:
+    helper.save_pretrained(tmp_path / "helper")
+    file = tmp_path / "helper" / "helper.json"
+    record = json.loads(file.read_text())
+    assert record.pop("always") == 1
+    file.write_text(json.dumps({**record, "format": "selfreg-gains-1"}))
+    assert LMHelper.made_in(tmp_path)
+    assert LMHelper.from_run(tmp_path).always == 1
 
 
 def test_damaged_files_are_refused(helper: LMHelper, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 import selfreg_gym  # noqa: F401 (registers the ids)
 from selfreg_gym.collection import collect
 from selfreg_gym.errors import InvalidArgumentError, StoreError
-from selfreg_gym.pipeline.schema import CollectConfig
+from selfreg_gym.pipeline.config_sections import CollectConfig
 from selfreg_gym.store.rollouts import Rollouts
 
 PARTS = '''

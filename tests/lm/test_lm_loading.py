@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from selfreg_gym import registry
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError, UnknownNameError
 from selfreg_gym.lm.backbone import backbone_path
 from selfreg_gym.lm.loading import load_causal, load_classifier, load_tokenizer, torch_dtype
@@ -62,8 +63,32 @@ def test_a_backbone_is_a_directory_or_an_actor(checkpoint: Path) -> None:
     assert backbone_path("tiny").name == "tiny"
     with pytest.raises(UnknownNameError, match="Did you mean 'tiny'"):
         backbone_path("tini")
-    with pytest.raises(InvalidArgumentError, match="scripted"):
+    with pytest.raises(InvalidArgumentError, match=r"the actor 'scripted', which has no checkpoint.*: lm, tiny\.$"):
         backbone_path("scripted")
+    with pytest.raises(InvalidArgumentError, match="the actor 'endpoint', which has no checkpoint"):
+        backbone_path("endpoint")  # it needs the address of a server
+
+
+def test_only_actors_with_a_checkpoint_are_proposed(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UnknownNameError) as raised:
+        backbone_path("tini")
+    assert raised.value.choices == ["auto", "lm", "tiny"]
+
+    class Needs:
+        checkpoint_dir = checkpoint
+
+        def __init__(self, path: str) -> None:
+            self.path = path
+
+    class Plain:
+        checkpoint_dir = checkpoint
+
+    plugins = {"needs": Needs, "plain": Plain}
+    monkeypatch.setattr(registry, "names", lambda kind, **flags: ["needs", "plain"])
+    monkeypatch.setattr(registry, "load", lambda kind, name: plugins[name])
+    assert backbone_path("plain") == checkpoint
+    with pytest.raises(InvalidArgumentError, match="which has no checkpoint, or none without arguments"):
+        backbone_path("needs")
 
 
 def test_importing_the_package_does_not_import_torch() -> None:

@@ -36,7 +36,7 @@ def test_models_of_a_run(backbone: Path) -> None:
     ("override", "error", "says"),
     [
         ("prm.backbone=tinny", UnknownNameError, "unknown prm.backbone.*Did you mean 'tiny'"),
-        ("helper.backbone=scripted", InvalidArgumentError, "helper.backbone must be an actor that has a checkpoint"),
+        ("helper.backbone=scripted", InvalidArgumentError, "received the actor 'scripted', which has no checkpoint"),
     ],
 )
 def test_invalid_backbones_raise_before_a_stage_runs(

@@ -66,6 +66,18 @@ def test_q_quits(role: str) -> None:
         play_episode(COIN, role=role, actor="human", read=endless("q"), write=lambda text: None)
 
 
+@pytest.mark.parametrize(
+    ("role", "says"),
+    [
+        ("actor", "10 invalid answers in a row; the last one: a number must be from 1 to 2, received 77"),
+        ("helper", "from 0 to 1, and 10 invalid answers were received, the last one '77'"),
+    ],
+)
+def test_a_question_is_not_repeated_forever(role: str, says: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=says):
+        play_episode(COIN, role=role, read=endless("77"), write=lambda text: None)
+
+
 def test_unknown_names() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'helper'"):
         play_episode(COIN, role="helpr")

@@ -1,21 +1,16 @@
-"""TextAdapter: a text task of a Gymnasium env, and tasks of module:function."""
+"""TextAdapter: a text task of a Gymnasium env."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
 
-from selfreg_gym import FreeText, InterventionEnv, InterventionVectorEnv, collect
-from selfreg_gym.errors import InvalidArgumentError, StoreError, TaskContractError, UnknownNameError
+from selfreg_gym import FreeText, InterventionEnv, InterventionVectorEnv
 from selfreg_gym.intervention_env.building import build_task
 from selfreg_gym.intervention_env.snapshots import ReplaySnapshots
-from selfreg_gym.pipeline.config import load_config
-from selfreg_gym.pipeline.validation import validate
 from selfreg_gym.tasks import Ending, TextAdapter
 from selfreg_gym.testing import check_task
 from selfreg_gym.types import optional_member
@@ -234,169 +229,6 @@ def test_single_and_vector_env_play_the_same() -> None:
         batched.append(vector.step([0, 0])[0][0])
         over = terminated or truncated
     assert single == batched
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"actions": None}, "need names"),
-        ({"actions": ["left"]}, "name for each of its 4 actions"),
-        ({"actions": ["left", "left", "up", "down"]}, "own name"),
-        ({"actions": ["", "a", "b", "c"]}, "not empty"),
-        ({"actions": 7}, "names, a dict"),
-        ({"describe": "text"}, "describe must be a function"),
-        ({"describe": lambda: ""}, "describe must be a function"),
-        ({"expert": lambda a, b, c, d: ""}, "expert must be a function"),
-        ({"start": "later"}, "'episode' or 'seed'"),
-        ({"max_steps": 0}, "max_steps"),
-        ({"success": "yes"}, "success"),
-        ({"list_actions": 1}, "list_actions"),
-    ],
-)
-def test_wrong_arguments(arguments: dict[str, Any], message: str) -> None:
-    given = {"describe": str, "actions": MOVES, "max_steps": 9, **arguments}
-    with pytest.raises(InvalidArgumentError, match=message):
-        TextAdapter("FrozenLake-v1", **given)
-
-
-def test_other_wrong_uses() -> None:
-    with pytest.raises(InvalidArgumentError, match="pass max_steps=100"):
-        TextAdapter(Doors(), str, {"a": (0, 1)})
-    with pytest.raises(UnknownNameError, match="replay"):
-        lake(snapshots="replays")
-    with pytest.raises(TaskContractError, match="describe of a TextAdapter must return a str"):
-        TextAdapter("FrozenLake-v1", lambda field: field, MOVES)
-    with pytest.raises(InvalidArgumentError, match="received Box"):
-        TextAdapter(gym.spaces.Box(0, 1), str, MOVES)  # type: ignore[arg-type]
-    task = TextAdapter("FrozenLake-v1", str, MOVES, success=lambda end: "yes", max_steps=1, snapshots="replay")
-    task.reset(seed=0)
-    with pytest.raises(TaskContractError, match="True or False"):
-        task.step("left")
-
-
-MODULE = """
-import gymnasium as gym
-from selfreg_gym.tasks import TextAdapter
-
-def make_lake(size="4x4", slippery=True):
-    env = gym.make("FrozenLake-v1", map_name=size, is_slippery=slippery)
-    return TextAdapter(env, lambda field: f"Field {field}.", ["left", "down", "right", "up"], max_steps=WORD)
-
-make_lake.splits = {"collected": {"slippery": True}, "dry": {"slippery": False}}
-
-class Rules:
-    make = staticmethod(make_lake)
-
-gym.register("mine/Lake-v0", entry_point=make_lake)
-number = 3
-"""
-
-
-@pytest.fixture
-def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A module of the user, written with another limit by calling the value."""
-
-    def write(limit: int) -> None:
-        (tmp_path / "my_lakes.py").write_text(MODULE.replace("WORD", str(limit)))
-        sys.modules.pop("my_lakes", None)
-        gym.registry.pop("mine/Lake-v0", None)
-
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.syspath_prepend(tmp_path)
-    write(20)
-    yield write
-    sys.modules.pop("my_lakes", None)
-    gym.registry.pop("mine/Lake-v0", None)
-
-
-def test_a_task_by_module_and_function(module: Any, tmp_path: Path) -> None:
-    for path in ("my_lakes:make_lake", "my_lakes:Rules.make"):
-        task = build_task(path, {"slippery": False, "history": 2})
-        assert task.get_wrapper_attr("max_steps") == 20
-        assert task.get_wrapper_attr("turns") == 2
-    check_task("my_lakes:make_lake")
-    check_task(gym.make("my_lakes:mine/Lake-v0"))
-    assert build_task("my_lakes:make_lake", {"max_episode_steps": 4}).get_wrapper_attr("_max_episode_steps") == 4
-    env = {"task": "my_lakes:make_lake", "actor": "scripted", "interventions": [], "task_kwargs": {"slippery": False}}
-    options: dict[str, Any] = {"store": tmp_path / "r.sqlite", "tasks": range(2), "episodes": 2, "progress": False}
-    options["help_probabilities"] = [0.0]
-    with collect(env, **options) as rollouts:
-        assert rollouts.spec["env"]["task"] == "my_lakes:make_lake"
-        assert len(set(rollouts.columns("state_key")["state_key"].values)) > 2
-    collect(env, **options).close()  # the same settings
-    module(19)  # the code of the function is part of the identity
-    with pytest.raises(StoreError, match="code"):
-        collect(env, **options)
-
-
-def test_a_config_names_a_function_and_gets_its_splits(module: Any) -> None:
-    config = load_config(preset="smoke", overrides=["task.id=my_lakes:make_lake"])
-    assert config.task.splits == {"collected": {"slippery": True}, "dry": {"slippery": False}}
-    validate(
-        load_config(preset="smoke", overrides=["task.id=my_lakes:make_lake", "interventions.ids=['self-consistency']"])
-    )
-
-
-@pytest.mark.parametrize(
-    ("task", "error", "message"),
-    [
-        ("my_lakes:make_lak", UnknownNameError, "make_lake"),
-        ("my_lakes:number", UnknownNameError, "my_lakes"),
-        ("no_such_module:make", InvalidArgumentError, "cannot be imported"),
-        ("nothing", UnknownNameError, "nothing"),
-        ("my_lakes:Rules", InvalidArgumentError, "received Rules"),
-    ],
-)
-def test_wrong_names_of_functions(module: Any, task: str, error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
-        build_task(task)
-    with pytest.raises(UnknownNameError, match="sizes"):
-        build_task("my_lakes:make_lake", {"sizes": 3})
-
-
-class Fixed(gym.Env[int, int]):
-    """Its steps return what it is given."""
-
-    def __init__(self, reward: Any = 0.0, terminated: Any = False, truncated: Any = False) -> None:
-        self.observation_space = self.action_space = gym.spaces.Discrete(2)
-        self.result = reward, terminated, truncated
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
-        super().reset(seed=seed)
-        return 0, {}
-
-    def step(self, action: int) -> Any:
-        return 1, *self.result, {}
-
-
-@pytest.mark.parametrize(
-    ("result", "message"),
-    [
-        ({"reward": None}, "reward of a wrapped env must be a finite number, received None"),
-        ({"reward": float("nan")}, "reward of a wrapped env must be a finite number, received nan"),
-        ({"reward": "1 point"}, "reward of a wrapped env"),
-        ({"terminated": "False"}, "terminated of a task must be a bool, received 'False'"),
-        ({"truncated": None}, "truncated of a task must be a bool, received None"),
-        ({"terminated": float("nan")}, "terminated of a task must be a bool"),
-    ],
-)
-def test_wrong_results_of_the_env_are_refused(result: dict[str, Any], message: str) -> None:
-    task = TextAdapter(Fixed(**result), str, ["a", "b"], max_steps=3, snapshots="replay")
-    task.reset(seed=0)
-    with pytest.raises(TaskContractError, match=message):
-        task.step("a")
-
-
-def test_results_of_numpy_types_are_accepted() -> None:
-    task = TextAdapter(Fixed(np.float32(2), np.bool_(True), 0), str, ["a", "b"], max_steps=3, snapshots="replay")
-    task.reset(seed=0, options={"episode": None})
-    _, reward, terminated, truncated, info = task.step("a")
-    assert (reward, terminated, truncated, info["success"]) == (2.0, True, False, True)
-    with pytest.raises(UnknownNameError, match="option of reset"):
-        task.reset(seed=0, options={"difficulty": 2})
-    vector = TextAdapter(Fixed(), str, ["a", "b"], max_steps=3, snapshots="replay", feature_vector=lambda _: ["x"])
-    with pytest.raises(TaskContractError, match="feature_vector of a TextAdapter must return numbers"):
-        vector.reset(seed=0)
 
 
 def test_an_ending_has_all_that_success_may_need() -> None:
