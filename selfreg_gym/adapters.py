@@ -9,28 +9,23 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from selfreg_gym.errors import InvalidArgumentError, TaskContractError, shown
-from selfreg_gym.helper import Helper, HelperDescription, batch_size
+from selfreg_gym.helper import Helper, batch_size
 from selfreg_gym.types import HelperPolicy, Intervention
 from selfreg_gym.utils.episode_draws import EpisodeDraws
 
 __all__ = ["FunctionHelper", "ModelHelper", "as_helper", "as_helper_class", "global_generators"]
 
-_COPIED = (
-    *HelperDescription.__slots__,
-    "takes_budget",
-    "asks_one",
-    "needs_cap",
-    "intervention",
-    "knob_bounds",
-    "knob_step",
-)
-"""Members of :class:`Helper` that an adapter copies from the object where that has them."""
+_OWN = ("seed", "prm", "calibration", "last_unseen", "has_knob", "draws_per_episode")
+_COPIED = tuple(name for name in Helper.__annotations__ if name not in _OWN)
+"""Members of :class:`Helper` that an adapter copies from the object where that has them; the adapter has its own values
+of the others."""
 
 
 class FunctionHelper(Helper):
@@ -115,6 +110,16 @@ class ModelHelper(Helper):
     @prm.setter
     def prm(self, prm: Any) -> None:
         self.model.prm = prm
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """The facts about the training of a trained model."""
+        info: dict[str, Any] = self.model.info
+        return info
+
+    def save_pretrained(self, path: str | Path) -> None:
+        """Save a trained model, so that its ``from_run`` can load it."""
+        self.model.save_pretrained(path)
 
     @property
     def knob(self) -> float:
@@ -303,7 +308,7 @@ def as_helper_class(cls: type[Any]) -> type[Helper]:
     declared: dict[str, Any] = {name: getattr(cls, name) for name in _COPIED if hasattr(cls, name)}
     declared = {name: value for name, value in declared.items() if not isinstance(value, property)}
     declared |= {name: getattr(cls, name) for name in ("__name__", "__qualname__", "__module__", "__doc__")}
-    for name in ("made_in", "from_run"):
+    for name in ("made_in", "from_run", "train"):
         if hasattr(cls, name):
             declared[name] = staticmethod(_adapted(getattr(cls, name)))
     for name, value in declared.items():

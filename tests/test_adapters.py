@@ -6,12 +6,13 @@ import inspect
 import pickle
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
-from old_helpers import BarePredict, OldInterface
+from old_helpers import BarePredict, OldInterface, OldTrained
 
 from selfreg_gym import FeatureObservation, Intervention, InterventionVectorEnv, StateKeyObservation, as_helper, to_sb3
 from selfreg_gym.adapters import FunctionHelper, ModelHelper, as_helper_class
@@ -196,6 +197,29 @@ def test_an_adapted_class_keeps_what_it_declares() -> None:
     assert (helper.knob, helper.with_knob(0.2).knob, helper.type_name) == (0.7, 0.2, "OldInterface")
     assert pickle.loads(pickle.dumps(helper)).knob == 0.7
     assert helper.with_seed(5).model.seed == 5  # type: ignore[attr-defined]
+
+
+def test_an_adapted_class_can_be_trained_and_saved(tmp_path: Path) -> None:
+    adapted: Any = as_helper_class(OldTrained)
+    assert (adapted.of_values, adapted.takes_cap, adapted.learns) == (True, True, "gains")
+    (tmp_path / "values").mkdir()
+    assert not adapted.made_in(tmp_path)
+    helper = adapted.train([], SimpleNamespace(prices=[0.1] * 4), costs=[1.0], seed=0, progress=False)
+    assert isinstance(helper, ModelHelper)
+    assert helper.info == {"knob": 0.25}
+    helper.save_pretrained(tmp_path / "values" / "trained")
+    assert adapted.made_in(tmp_path)
+    assert adapted.from_run(tmp_path).knob == 0.25
+    assert not hasattr(as_helper_class(OldInterface), "train")
+    assert not hasattr(ModelHelper(OldInterface()), "info")
+
+
+def test_an_adapter_has_every_declared_member() -> None:
+    """A member that is added to the base class is copied, unless the adapter has its own value of it."""
+    for name in Helper.__annotations__:
+        value = object()
+        copied = getattr(ModelHelper(type("Odd", (BarePredict,), {name: value})()), name) is value
+        assert copied is (name not in ("seed", "calibration", "last_unseen", "has_knob")), name
 
 
 def test_the_key_of_a_helper_survives_its_text() -> None:

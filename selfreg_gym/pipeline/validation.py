@@ -73,12 +73,21 @@ def _check_names(config: RunConfig) -> None:
             f"helper.inputs must be known on new tasks, received {named}, which name the task: give them to the "
             "teacher (values.inputs)."
         )
+    if not _is_trained(config.helper.id):
+        trained = filter(_is_trained, registry.names("helpers"))
+        raise UnknownNameError("helper in helper.id (trained by the stage train-helper)", config.helper.id, trained)
     for name in config.rl.algorithms:
         learners = [one for one in registry.names("helpers") if helper_class(one).needs_cap is not None]
         if name not in learners:
             raise UnknownNameError("reinforcement learner", name, learners)
     for split in (*config.task.splits.values(), *config.select.splits.values()):
         build_task(config.task.id, {**config.task.arguments, **split}).close()
+
+
+def _is_trained(name: str) -> bool:
+    """Whether the stage train-helper can train the helper; fitted values and reinforcement learners have own stages."""
+    kind = helper_class(name)
+    return hasattr(kind, "train") and not kind.of_values and kind.needs_cap is None
 
 
 def _check_helpers(config: RunConfig) -> None:

@@ -151,3 +151,9 @@ def test_an_intervention_in_the_config_is_the_only_one(tmp_path: Path) -> None:
     overrides = ['interventions.ids=["strong", "expert"]', "evaluate.kwargs.every-k={intervention=2}"]
     run = Run.open(tmp_path / "run", load_config(preset="smoke", overrides=overrides))
     assert _variants(run, "every-k") == [("every-k", {"intervention": 2})]
+
+
+@pytest.mark.parametrize("name", ["never", "fitted", "ppo"])
+def test_the_trained_helper_is_one_that_its_stage_can_train(name: str) -> None:
+    with pytest.raises(UnknownNameError, match=rf"helper\.id .*received '{name}'\. Known: lm, lm-sft\."):
+        validate(load_config(preset="smoke", overrides=[f"helper.id={name}"]))

@@ -11,6 +11,7 @@ from selfreg_gym import Evaluation, registry
 from selfreg_gym.errors import UnknownNameError
 from selfreg_gym.fitted import FittedFrontier
 from selfreg_gym.pipeline import STAGES
+from selfreg_gym.pipeline.candidates import helper_class
 from selfreg_gym.pipeline.comparison import calibrate_helpers, evaluate_helpers
 from selfreg_gym.pipeline.config import RunConfig, load_config
 from selfreg_gym.pipeline.directory import Run
@@ -54,6 +55,15 @@ def test_a_minor_helper_is_made_if_the_config_names_it(tmp_path: Path) -> None:
     helper = registry.load("helpers", "averagers").from_run(run.path, budget=1.0)
     assert helper.expected_usage is not None
     assert helper.encoder.names == ("features", "steps_left")
+
+
+def test_a_helper_without_the_base_class_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = registry.Entry("trained", "helpers", "old_helpers", "other-package", "OldTrained")
+    monkeypatch.setattr(registry, "_entry_points", lambda group: [entry] if group == "helpers" else [])
+    run = finished(tmp_path / "run", load_config(preset="smoke", overrides=(*SMALL, "actor.id=scripted")))
+    assert run.manifest.data["stages"]["fit-values"]["figures"]["helpers"] == "fitted, trained"
+    assert helper_class("trained").made_in(run.path)
+    assert helper_class("trained").from_run(run.path).knob == 0.25
 
 
 def test_a_helper_that_is_asked_for_and_cannot_be_made_is_a_warning(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Helpers without the base class: the former interface by attributes alone, and a bare ``predict``."""
+"""Helpers without the base class: the former interface by attributes alone, a trained one, and a bare ``predict``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["BarePredict", "OldInterface"]
+__all__ = ["BarePredict", "OldInterface", "OldTrained"]
 
 
 class BarePredict:
@@ -53,3 +53,35 @@ class OldInterface:
         n = 1 if isinstance(observation, str) else len(observation)
         actions = (rng.random(n) < self.knob).astype(int)
         return (int(actions[0]) if isinstance(observation, str) else actions), rng
+
+
+class OldTrained(OldInterface):
+    """Asks with the probability that it was trained to: one over the number of prices of the fitted values."""
+
+    of_values, takes_cap, learns, minor = True, True, "gains", False
+
+    def __init__(self, knob: float = 0.3) -> None:
+        super().__init__(knob)
+        self.info: dict[str, Any] = {"knob": self.knob}
+
+    @classmethod
+    def train(
+        cls, rollouts: Any, teacher: Any, *, costs: Any, seed: int, progress: bool, cap: int | None = None
+    ) -> OldTrained:
+        """Read the teacher."""
+        return cls(1 / len(teacher.prices))
+
+    def save_pretrained(self, path: Path) -> None:
+        """Write the probability."""
+        path.mkdir()
+        (path / "knob.txt").write_text(repr(self.knob))
+
+    @classmethod
+    def made_in(cls, run: Path) -> bool:
+        """Whether it was trained in this run."""
+        return (run / "values" / "trained").is_dir()
+
+    @classmethod
+    def from_run(cls, run: Path, *, budget: float | None = None, seed: int = 0) -> OldTrained:  # type: ignore[override]
+        """Read the probability."""
+        return cls(float((run / "values" / "trained" / "knob.txt").read_text()))
