@@ -103,7 +103,10 @@ def _success_and_usage(data: ReportData, folder: Path) -> Section:
             "used on new tasks."
         )
     title = "Success rate against usage, one panel per split"
-    svg = export(plots.success_and_usage(data), folder / "success-against-usage.png", title=title)
+    drawn = plots.success_and_usage(data)
+    if len(drawn.axes) > len(data.splits):
+        caption += " The lower panels enlarge the small usages of the upper ones."
+    svg = export(drawn, folder / "success-against-usage.png", title=title)
     curves = _folded("Area under each curve, and the usage needed", tables.curves(data))
     return Section("Success against usage", [macros.figure(svg, caption), curves])
 
