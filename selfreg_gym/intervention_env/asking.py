@@ -58,7 +58,7 @@ def ask(
     except CallTimedOutError:
         late = True
         failure = (
-            f"{rule}; {type(actor).__name__}.act did not answer within {timeout:g} s, the limit that call_timeout sets."
+            f"{rule}; {type(actor).__name__}.act did not answer within {timeout:g} s, the limit that call_timeout sets"
         )
     except BaseException as error:
         if not is_failure(error):

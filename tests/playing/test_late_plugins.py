@@ -123,6 +123,7 @@ def test_the_failure_of_one_decision_does_not_repair_the_task_of_another() -> No
         episodes = played(act, retries)
         assert episodes[0].error is None
         assert "an actor must leave the live task as it is" in str(episodes[1].error)
+        assert len(episodes[1].steps) == 1
         assert "no battery" in str(episodes[2].error)
 
 
