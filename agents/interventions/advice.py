@@ -127,7 +127,7 @@ class Advice(CallsActor):
     Raises:
         InvalidArgumentError: an invalid template, or arguments for an adviser that is not given by its id.
         SetupError: (at a call) more than 1 % of the tokens are unknown to the actor. It is measured for actors with
-            ``unknown_tokens`` (:class:`selfreg_gym.types.OptionalActorMembers`).
+            ``unknown_tokens`` (:class:`selfreg_gym.optional_members.OptionalActorMembers`).
     """
 
     def __init__(

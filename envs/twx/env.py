@@ -106,8 +106,7 @@ class TWX(gym.Env[str, str]):
     * ``params`` (dict): parameters of the game in place of those in :data:`selfreg_gym.envs.twx.games.GAMES`.
     * ``max_steps`` (int, default 50): steps per episode.
     * ``list_actions`` (bool, default False): list the admissible actions in the observation, for actors that write
-    their
-      answer.
+      their answer.
     * ``invalid_action``: ``"terminate"`` (default) or ``"noop"``.
     * ``vector`` (bool, default False): add ``info["feature_vector"]``, float32 ``(20,)``: what the player knows as
       numbers (:data:`selfreg_gym.envs.twx.features.VECTOR`).

@@ -97,7 +97,16 @@ class Evaluation:
     def paired_difference(
         self, a: str, b: str, *, measure: str = "success", split: str | None = None, kind: str = "all"
     ) -> Estimate:
-        """Mean of a measure under helper ``a`` minus that under ``b``, on the same episodes, with its interval."""
+        """Mean of a measure under helper ``a`` minus that under ``b``, on the same episodes, with its interval.
+
+        Args:
+            a, b: names or keys of helpers.
+            measure: name of the measure (:mod:`selfreg_gym.evaluation.measures`), such as ``"success"``.
+            split, kind: as for all methods.
+
+        Raises:
+            UnknownNameError: a helper or the split was not evaluated.
+        """
         results = self.results(split)
         return results.paired_difference(results.keys(a), results.keys(b), measure=measure, kind=kind)
 

@@ -1,7 +1,8 @@
 """Validation of arguments: numbers, counts, flags, names, task indices, options of ``reset``, common options of tasks.
 
 Each function returns the value in its plain Python type, or raises :class:`selfreg_gym.errors.InvalidArgumentError`
-with the rule, the received value and often the expression to write instead.
+with the rule, the received value and often the expression to write instead. In all of them, ``what`` or ``name`` is the
+argument for the message.
 """
 
 from __future__ import annotations
