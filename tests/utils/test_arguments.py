@@ -162,7 +162,7 @@ def test_names(known: Any, bad: Any) -> None:
         lambda: gym.make("selfreg/ScienceWorld-v0", task=["boil"]),
         lambda: gym.make("selfreg/FrozenLake-v0", split=["all"]),
         lambda: gym.make("selfreg/SIF-v0", kind={"mixed"}),
-        lambda: registry.load("helpers", "prm-threshold")(None, scope=["state"]),
+        lambda: registry.load("helpers", "averagers").train([], representation=["values"], costs=[1.0]),
     ],
 )
 def test_names_of_another_type_are_unknown_names(make: Any) -> None:
