@@ -14,12 +14,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError, TaskContractError, UnknownNameError, shown
+from selfreg_gym.errors import InvalidArgumentError, TaskContractError, shown
 from selfreg_gym.intervention_env.asking import ask
 from selfreg_gym.intervention_env.task_output import complete_info
 from selfreg_gym.search.states import TaskState, advance, apart, member
 from selfreg_gym.types import Act, Actor, optional_member
-from selfreg_gym.utils.arguments import check_count, check_number
+from selfreg_gym.utils.arguments import check_count, check_name, check_number
 from selfreg_gym.utils.random_streams import ROLLOUT, stream
 
 __all__ = ["KINDS", "FittedValue", "LeafValue", "PRMValue", "RolloutValue", "leaf_value"]
@@ -227,8 +227,7 @@ def leaf_value(
         UnknownNameError: another kind.
         InvalidArgumentError: the folder or the actor is missing.
     """
-    if kind not in KINDS:
-        raise UnknownNameError("kind of leaf value", kind, KINDS)
+    check_name("kind of leaf value", kind, KINDS)
     if kind == "rollouts":
         if actor is None:
             raise InvalidArgumentError("rollouts need the base actor, received None: pass actor=.")
