@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from selfreg_gym.agents.interventions._base_actor import CallingActor, CallsActor
+from selfreg_gym.agents.interventions._calling_actor import CallingActor, CallsActor
 from selfreg_gym.errors import InvalidArgumentError, TaskContractError, shown
 from selfreg_gym.store.rollouts import Rollouts
 from selfreg_gym.types import Act, Decision, Episode
