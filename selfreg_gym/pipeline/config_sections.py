@@ -214,10 +214,10 @@ class TransitionsConfig(Section):
     key: Literal["state", "feature", "observation"] = "state"
     """What identifies a state."""
     backoff: Literal["feature", ""] = "feature"
-    """``feature``: states with few visits share the row of their feature key; empty: every state has a row of its own."""
+    """``feature``: states with few visits share the row of their feature key; empty: each state has its own row."""
     prior: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
-    """Weight of the pool of all actions in each row, in visits, with no weight of the feature key; ``auto`` chooses both
-    weights by held-out likelihood."""
+    """A number: weight of the pool of all actions in each row, in visits. ``auto``: this weight, and that of the row of
+    the feature key, are chosen by held-out likelihood."""
     min_visits: Count = 3
     """A state with fewer visits of nohelp or of help shares the row of its feature key."""
     horizon: bool | Annotated[int, Field(ge=0)] = True
