@@ -82,7 +82,7 @@ class FittedValue:
     Args:
         values: a :class:`selfreg_gym.FittedFrontier`, or the folder of one or of a helper that holds one
             (``values/teacher`` and ``values/fitted`` of a run), which is read at the first use.
-        actor: the base actor; it is asked in states without an act, if the values read what the actor would do.
+        actor: it is asked in states without an act, if the values read what the actor would do.
         price: help cost r, within the prices of the values; None for the largest.
     """
 
@@ -140,7 +140,7 @@ class FittedValue:
         missing = [i for i, act in enumerate(acts) if act is None]
         if missing and self._actor is None:
             raise InvalidArgumentError(
-                "these fitted values read what the actor would do: pass the base actor (actor=), or states with acts."
+                "these fitted values read what the actor would do: pass the actor (actor=), or states with acts."
             )
         if missing:
             asked = ask(self._actor, [states[i].decision(0) for i in missing])  # type: ignore[arg-type]
@@ -150,7 +150,7 @@ class FittedValue:
 
 
 class RolloutValue:
-    """The mean success of rollouts, in which the base actor plays to the end.
+    """The mean success of rollouts, in which the actor plays to the end.
 
     Each rollout has a new random stream where the task has ``reseed``; otherwise all rollouts from a state have the
     same random events. Rollouts of states with different tasks are played in lockstep, with one call of the actor per
@@ -218,7 +218,7 @@ def leaf_value(
         kind: ``"prm"`` (:class:`PRMValue`), ``"fitted"`` (:class:`FittedValue`) or ``"rollouts"``
             (:class:`RolloutValue`).
         folder: of the process reward model, or of the fitted values.
-        actor: the base actor; needed by rollouts, and by fitted values that read what the actor would do.
+        actor: needed by rollouts, and by fitted values that read what the actor would do.
         price: of fitted values.
         rollouts: number of rollouts per state.
 
@@ -229,7 +229,7 @@ def leaf_value(
     check_name("kind of leaf value", kind, KINDS)
     if kind == "rollouts":
         if actor is None:
-            raise InvalidArgumentError("rollouts need the base actor, received None: pass actor=.")
+            raise InvalidArgumentError("rollouts need the actor, received None: pass actor=.")
         return RolloutValue(actor, rollouts=rollouts)
     if folder is None:
         needed = "a process reward model" if kind == "prm" else "fitted values"

@@ -62,7 +62,7 @@ class TreeSearch:
     """Searches for decisions of an actor.
 
     Args:
-        actor: the base actor; its log-probabilities are the prior. If it gives none, its answer has the probability 1.
+        actor: its log-probabilities are the prior. If it gives none, its answer has the probability 1.
             If any text is admissible, the actions are ``candidates`` answers, and their frequencies the prior.
         value: the value of states.
         simulations: per decision; None with ``seconds``. Simulations of a reused tree are not counted.
@@ -300,5 +300,5 @@ def _checked(act: str | Act) -> Act:
     if isinstance(act, str):
         return Act(act)
     if act.error is not None:
-        raise TaskContractError(f"the base actor failed in a search: {act.error}")
+        raise TaskContractError(f"the actor failed in a search: {act.error}")
     return act
