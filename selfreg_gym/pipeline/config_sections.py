@@ -173,7 +173,7 @@ class TrainingConfig(Section):
     batch_size: Count = 8
     """Examples per forward pass; for a helper trained on labels: observations, each with all its budgets."""
     accumulate: Count = 1
-    """Forward passes per optimizer step."""
+    """Forward passes per optimiser step."""
     patience: NonNegative = 0
     """Stop after this many validations on held-out tasks without improvement; 0: never."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
