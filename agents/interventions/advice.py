@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from selfreg_gym import registry
-from selfreg_gym.agents.interventions._base_actor import CallingActor, CallsActor
+from selfreg_gym.agents.interventions._calling_actor import CallingActor, CallsActor
 from selfreg_gym.agents.interventions._other_state import other_state
 from selfreg_gym.errors import InvalidArgumentError, SetupError, shown
 from selfreg_gym.intervention_env.asking import ask
@@ -127,7 +127,7 @@ class Advice(CallsActor):
     Raises:
         InvalidArgumentError: an invalid template, or arguments for an adviser that is not given by its id.
         SetupError: (at a call) more than 1 % of the tokens are unknown to the actor. It is measured for actors with
-            ``unknown_tokens`` (:class:`selfreg_gym.types.OptionalActorMembers`).
+            ``unknown_tokens`` (:class:`selfreg_gym.optional_members.OptionalActorMembers`).
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Tree search as an intervention: test-time compute of the base actor, on snapshots of the live task."""
+"""Tree search as an intervention: test-time compute of the env's actor, on snapshots of the live task."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ class _Planner:
         self._search: TreeSearch | None = None
 
     def bound(self, search: TreeSearch) -> _Planner:
+        """The same planner with a search by the env's actor."""
         other = copy.copy(self)
         other._search = search
         return other
@@ -70,7 +71,7 @@ class _Planner:
 
 
 class MCTS(Intervention):
-    """Monte Carlo tree search with the base actor's probabilities as prior (PUCT, :mod:`selfreg_gym.search.searching`).
+    """Monte Carlo tree search with the probabilities of the env's actor as prior (:mod:`selfreg_gym.search.searching`).
 
     A call searches from the current state of the task and returns the action that was tried most. The task does not
     change. Simulations do not use what the actor cannot know: random events are drawn anew (the task's ``reseed``), and
@@ -85,7 +86,7 @@ class MCTS(Intervention):
         simulations: per call (default 32, if ``seconds`` is not given).
         seconds: time for all calls of a step of the env, instead of ``simulations``; then results depend on the
             machine.
-        value: the value of new states: ``"rollouts"`` of the base actor, ``"prm"`` or ``"fitted"``
+        value: the value of new states: ``"rollouts"`` of the env's actor, ``"prm"`` or ``"fitted"``
             (:func:`selfreg_gym.search.leaf_values.leaf_value`), or an object that evaluates states.
         folder: of the process reward model (``prm`` of a run), or of the fitted values (``values/teacher``).
         price: of fitted values; None: the success of the actor alone.

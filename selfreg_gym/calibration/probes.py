@@ -36,14 +36,17 @@ class Probe:
 
     @property
     def played(self) -> int:
+        """Number of episodes."""
         return len(self.usages)
 
     @property
     def mean(self) -> float:
+        """Mean usage, in cost units per episode; 0 without episodes."""
         return float(np.mean(self.usages)) if self.usages else 0.0
 
     @property
     def success(self) -> float | None:
+        """Share of successful episodes; None if it was not measured."""
         return float(np.mean(self.successes)) if self.successes else None
 
     @property

@@ -97,6 +97,12 @@ def recovery(
 ) -> Recovery:
     """The share of the gap that a helper recovers; NaN if always asking does not succeed more often than never asking.
 
+    Args:
+        results: of the split.
+        helper: its name, or its key.
+        budget: C in cost units per episode, if the helper was evaluated at several; None: that of the key.
+        kind: a kind of tasks, or ``"all"``.
+
     Raises:
         UnknownNameError: the helper, at this budget, or an anchor was not evaluated.
     """
@@ -152,6 +158,14 @@ def at_equal_usage(
     kind: str = "all",
 ) -> EqualUsage:
     """Compare a measure of a helper with the curve of ``other`` (default: random help) at the helper's own usage.
+
+    Args:
+        results: of the split.
+        helper: its name, or its key.
+        budget: C in cost units per episode, if the helper was evaluated at several; None: that of the key.
+        other: name of the helper whose curve is read; None: random help.
+        measure: name of the compared measure (:mod:`selfreg_gym.evaluation.measures`), such as ``"success"``.
+        kind: a kind of tasks, or ``"all"``.
 
     Raises:
         UnknownNameError: ``helper``, ``other`` or an anchor was not evaluated.

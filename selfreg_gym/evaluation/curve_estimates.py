@@ -1,7 +1,7 @@
 """Estimates of a helper's curve without selection bias: area, best lift and usage needed, each with an interval.
 
-A maximum over noisy points is biased upwards (the lucky ones are kept), and so is everything read off an upper hull.
-Instead:
+A maximum over noisy points is biased upwards, because it selects points with positive errors; so is everything that is
+read off an upper hull. Instead:
 
 * the **area** is that under the points as measured;
 * the **best lift** over the coin line is estimated by splitting: one half of the tasks (of fixed tasks: of each task's

@@ -49,7 +49,8 @@ def estimates(table: EpisodeTable, columns: Sequence[Column], function: Function
 
     The intervals are widened for few effective units, see :mod:`selfreg_gym.evaluation.bootstrap`. If all episodes of
     the helpers end alike, so that no unit contributes, the half-width is ``1.96 sqrt(3)`` times the effect of one unit
-    on the mean success of one helper.
+    on the mean success of one helper. An interval contains its value, also where few units make a function of means
+    so skewed that the central resamples do not.
     """
     drawn = means(table, columns, kind)
     found = function(drawn)
@@ -63,7 +64,7 @@ def estimates(table: EpisodeTable, columns: Sequence[Column], function: Function
         low, high = (value + wider * (end - value) for end in percentile_interval(found[1:, j]))
         if high - low <= 1e-9:
             low, high = value - least[j], value + least[j]
-        result.append(Estimate(value, float(low), float(high)))
+        result.append(Estimate(value, min(float(low), value), max(float(high), value)))
     return result
 
 

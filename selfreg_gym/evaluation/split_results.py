@@ -133,9 +133,21 @@ class SplitResults:
     def paired_difference(
         self, a: Sequence[HelperKey], b: Sequence[HelperKey], *, measure: str = "success", kind: str = "all"
     ) -> Estimate:
-        """Mean of a measure at point ``a`` minus that at ``b``, on the same episodes."""
+        """Mean of a measure at point ``a`` minus that at point ``b``, on the same episodes, with its interval.
+
+        The interval of a difference of success rates is within [-1, 1].
+
+        Args:
+            a, b: the keys of two points (:meth:`keys`).
+            measure: name of the measure (:mod:`selfreg_gym.evaluation.measures`).
+            kind: a kind of tasks, or ``"all"``.
+        """
         columns = [(a, measure), (b, measure)]
-        return estimates(self.table, columns, lambda means: means[:, :1] - means[:, 1:], kind)[0]
+        found = estimates(self.table, columns, lambda means: means[:, :1] - means[:, 1:], kind)[0]
+        if measure != "success":
+            return found
+        low, high = np.clip(found.ci, -1.0, 1.0).tolist()
+        return Estimate(found.value, low, high)
 
 
 @cache

@@ -72,6 +72,12 @@ class EpisodeTable:
     ) -> EpisodeTable:
         """Arrange the episodes that each helper ``played``, in any order, along its plan.
 
+        Args:
+            plans: the planned episodes of each helper; the episodes of a shorter plan are among those of the longest.
+            played: the measured episodes of each helper.
+            split: name of the split.
+            fixed_tasks, bootstrap_seed, resamples: as the attributes of the table.
+
         Raises:
             InvalidArgumentError: an episode is not in the plan, was counted twice, or is missing.
         """

@@ -31,7 +31,10 @@ COMPARED = (
 
 
 def measure_of(results: Results, split: str, helper: str, budget: float | None, measure: str) -> Estimate:
-    """The mean of a measure (``"success_rate"``, ``"usage"``, ``"switches"``, ...) of a helper at a budget."""
+    """The mean of a measure (``"success_rate"``, ``"usage"``, ``"switches"``, ...) of a helper at a budget.
+
+    The value and its interval are NaN if the helper was not evaluated on this split, or not at this budget.
+    """
 
     def read(evaluation: Evaluation) -> Estimate:
         rows = [one for one in evaluation.summary_rows if (one["split"], one["helper"]) == (split, helper)]
@@ -47,7 +50,10 @@ def measure_of(results: Results, split: str, helper: str, budget: float | None, 
 
 
 def share_of(results: Results, split: str, helper: str, budget: float | None) -> Estimate:
-    """The share of the gap that a helper recovers, read at the usage C (:class:`selfreg_gym.evaluation.Recovery`)."""
+    """The share of the gap that a helper recovers, read at the usage C (:class:`selfreg_gym.evaluation.Recovery`).
+
+    NaN if the helper was not evaluated on this split, or not at this budget.
+    """
 
     def read(evaluation: Evaluation) -> Estimate:
         try:
@@ -77,7 +83,17 @@ def difference_of(
 def compared(
     results: Results, *, splits: Sequence[str], helpers: Sequence[str], budgets: Sequence[float]
 ) -> list[dict[str, Any]]:
-    """One row per split, helper and budget; a helper without budgets, such as ``never``, has one row."""
+    """One row per split, helper and budget; a helper without budgets, such as ``never``, has one row.
+
+    Args:
+        results: of the experiment.
+        splits: names of splits.
+        helpers: names of helpers; those that were not evaluated are left out.
+        budgets: cost units per episode.
+
+    Returns:
+        Values by the names of the columns ``COMPARED``.
+    """
     rows: list[dict[str, Any]] = []
     for split in splits:
         found = results.evaluation.results(split)
@@ -110,7 +126,7 @@ def comparison_table(
     title: str = "Helpers at budgets",
     note: str = "",
 ) -> Table:
-    """The table of :func:`compared`."""
+    """The table of :func:`compared`, with a note that explains its columns and ends with ``note``."""
     explained = (
         "The gap is the success rate of always asking minus that of never asking. A share is read at the usage C, "
         "between the helper's own points; success rate and usage are those of the calibrated helper. A switch is a "

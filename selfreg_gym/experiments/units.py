@@ -62,7 +62,7 @@ class Unit:
     def load(self) -> dict[str, Any] | None:
         """The unit, or None if it has not been measured: ``value, cpu_seconds, git, finished``.
 
-        Units since the key ``machine`` exists also have the versions, Python and platform of the measurement.
+        Newer units also have ``machine``: the versions of packages and Python, and the platform of the measurement.
 
         Raises:
             CheckpointError: the file is damaged.

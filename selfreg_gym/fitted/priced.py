@@ -150,7 +150,16 @@ class PricedFrontier(ABC):
         return np.reshape(found, np.shape(budget))
 
     def plot(self, ax: Any = None, *, label: str | None = "fitted", **style: Any) -> Any:
-        """Plot held-out success against usage with 95 % intervals; return the Matplotlib axes."""
+        """Plot held-out success against usage with 95 % intervals.
+
+        Args:
+            ax: Matplotlib axes; None: those of a new figure.
+            label: text in the legend.
+            **style: arguments of ``ax.plot``.
+
+        Returns:
+            The axes.
+        """
         if ax is None:
             from matplotlib.figure import Figure
 

@@ -44,14 +44,14 @@ def solve_fitted(
 
     Args:
         rollouts: a ``Rollouts`` store, or a sequence of :class:`selfreg_gym.types.Episode`; episodes with an error or
-            without steps are excluded, and an episode that was cut off counts by its ``success``.
+            without steps are excluded, and a truncated episode counts by its ``success``.
         inputs: what is known at a decision, by name: see :class:`selfreg_gym.inputs.InputEncoder`.
         backbone: of the input ``embedding``: ``"auto"``, ``"actor"``, ``"prm"``, the id of an actor, or a checkpoint
             folder (:func:`selfreg_gym.inputs.fit_inputs`).
         prm: of the input ``prm``, and of the backbone ``"prm"``: a process reward model or its folder.
         action_kinds: of the input ``actor``, prefixes of action texts; None: those of the rollouts' task.
         cap: largest hard cap on the calls of an episode: the result has policies for each cap from 1 on
-            (``policy(budget, cap=...)``). Each takes the memory of the rollouts once.
+            (``policy(budget, cap=...)``). The fit needs memory for one copy of the rollouts per cap.
         folder: directory for the state of an unfinished fit; the same call continues it. None: no state is saved.
         progress: whether to draw a progress bar.
         **settings: see :class:`selfreg_gym.fitted.settings.Settings`.

@@ -1,7 +1,7 @@
 """``TrainingRows``: the decisions to which the networks of one fold are fitted in one round.
 
 A round uses all of them, or whole episodes drawn at random if there are more than ``Settings.rows``. Each round draws
-others, so the time of a round is bounded, and all episodes are used in turn.
+other episodes, so the time of a round is bounded, and all episodes are used in turn.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Three ways to compute the log-probabilities of candidate answers, and the choice among them.
 
 * ``tree``: one packed row per prompt (:mod:`selfreg_gym.lm.packing`). The default for models that support 4-D masks.
-* ``kv``: the prompt is read once and its key-value cache is copied for each candidate. For attention kernels without
-  4-D masks (flash attention), for rows longer than a sliding window (a custom mask would widen the window), and for
-  rows longer than :data:`LONGEST_TREE` tokens, whose mask would need more memory than the cache.
+* ``kv``: the prompt is read once, and its key-value cache is copied for each candidate, for at most
+  :data:`COPIED_TOKENS` tokens at once. For attention kernels without 4-D masks (flash attention), for rows longer than
+  a sliding window (a custom mask would widen the window), and for rows longer than :data:`LONGEST_TREE` tokens, whose
+  mask would need more memory than the cache.
 * ``naive``: each candidate with its own copy of the prompt. The reference, and the fallback.
 
 In float32 the three agree to 1e-5. Each function takes B prompts (token ids), their B tries, the pad token and the ids
@@ -22,12 +23,24 @@ import torch
 
 from selfreg_gym.lm.packing import Trie, build_trie, pack
 
-__all__ = ["LONGEST_TREE", "PATHS", "SCORE_FUNCTIONS", "best_path", "packed_logits", "trial_model", "window_of"]
+__all__ = [
+    "COPIED_TOKENS",
+    "LONGEST_TREE",
+    "PATHS",
+    "SCORE_FUNCTIONS",
+    "best_path",
+    "packed_logits",
+    "trial_model",
+    "window_of",
+]
 
 PATHS = ("auto", "tree", "kv", "naive")
 
 LONGEST_TREE = 4096
 """Tokens of the longest packed row; the memory of its mask grows with the square of this."""
+
+COPIED_TOKENS = 16_384
+"""Tokens of the copies of a prompt in one forward pass of the path ``kv``; many candidates take several passes."""
 
 _SMALL = 300_000_000  # parameters: up to this size, 16-bit models are copied to float32 for a trial
 
@@ -58,6 +71,7 @@ def best_path(model: Any, *, longest: float = math.inf, packed: bool = True) -> 
     The example is too short to reveal a sliding window, so the window is read from the configuration.
 
     Args:
+        model: a causal LM in eval mode.
         longest: tokens (prompt and trie) of the longest row to be scored. A window matters for longer rows only.
         packed: whether "tree" may be chosen.
 
@@ -129,29 +143,51 @@ def _score_kv(
     for prompt, trie in zip(prompts, tries, strict=True):
         first = model(input_ids=torch.tensor([prompt], device=model.device), use_cache=True, logits_to_keep=1)
         answers = trie.answers
-        longest = max(map(len, answers)) - 1  # nothing is predicted after an answer's last token
-        logits = first.logits.float().expand(len(answers), -1, -1)  # (c, 1, V)
-        if longest:
-            ids = torch.full((len(answers), longest), pad)
-            mask = torch.zeros(len(answers), len(prompt) + longest, dtype=torch.long)
-            mask[:, : len(prompt)] = 1
-            for row, answer in enumerate(answers):
-                ids[row, : len(answer) - 1] = torch.tensor(answer[:-1], dtype=torch.long)
-                mask[row, len(prompt) : len(prompt) + len(answer) - 1] = 1
-            cache = first.past_key_values
-            cache.batch_repeat_interleave(len(answers))
-            positions = torch.arange(len(prompt), len(prompt) + longest)[None].expand(len(answers), -1)
-            rest = model(
-                input_ids=ids.to(model.device),
-                attention_mask=mask.to(model.device),
-                position_ids=positions.to(model.device),
-                past_key_values=cache,
-                use_cache=True,
-            ).logits
-            logits = torch.cat([logits, rest.float()], dim=1)  # (c, 1 + longest, V)
-        logprobs = logits.log_softmax(-1)
-        out.append(np.asarray([_sum_answer(logprobs[row], answer, ends) for row, answer in enumerate(answers)]))
+        rows = max(1, COPIED_TOKENS // (len(prompt) + trie.longest))
+        scores = []
+        for begin in range(0, len(answers), rows):
+            last = begin + rows >= len(answers)
+            cache = first.past_key_values if last else copy.deepcopy(first.past_key_values)
+            part = answers[begin : begin + rows]
+            logprobs = _continued(model, len(prompt), part, first.logits, cache, pad).log_softmax(-1)
+            scores += [_sum_answer(logprobs[row], answer, ends) for row, answer in enumerate(part)]
+        out.append(np.asarray(scores))
     return out
+
+
+def _continued(
+    model: Any, known: int, answers: Sequence[list[int]], first: torch.Tensor, cache: Any, pad: int
+) -> torch.Tensor:
+    """Logits ``(c, 1 + T, V)`` of c answers of at most 1 + T tokens, from the cache of their prompt's tokens.
+
+    Args:
+        model: a causal LM.
+        known: number of tokens of the prompt.
+        answers: the tokens of each answer.
+        first: logits ``(1, 1, V)`` after the prompt.
+        cache: the key-value cache of the prompt, which is changed.
+        pad: the pad token.
+    """
+    longest = max(map(len, answers)) - 1  # nothing is predicted after an answer's last token
+    logits = first.float().expand(len(answers), -1, -1)
+    if not longest:
+        return logits
+    ids = torch.full((len(answers), longest), pad)
+    mask = torch.zeros(len(answers), known + longest, dtype=torch.long)
+    mask[:, :known] = 1
+    for row, answer in enumerate(answers):
+        ids[row, : len(answer) - 1] = torch.tensor(answer[:-1], dtype=torch.long)
+        mask[row, known : known + len(answer) - 1] = 1
+    cache.batch_repeat_interleave(len(answers))
+    positions = torch.arange(known, known + longest)[None].expand(len(answers), -1)
+    rest = model(
+        input_ids=ids.to(model.device),
+        attention_mask=mask.to(model.device),
+        position_ids=positions.to(model.device),
+        past_key_values=cache,
+        use_cache=True,
+    ).logits
+    return torch.cat([logits, rest.float()], dim=1)
 
 
 def _score_naive(

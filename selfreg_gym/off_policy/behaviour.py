@@ -14,8 +14,9 @@ averages. The importance weight of the first t steps of an episode, for a helper
 
 The probabilities of the task and of the actor are the same under both policies and cancel. Weights against the mixture
 instead of the episode's own probabilities are the *balance heuristic* of multiple importance sampling (Veach and Guibas
-1995): they are unbiased for shares fixed in advance, and their variance is almost always smaller: with the own p, an
-episode with p = 0.1 has a weight of up to 10^h; with the mixture, no weight exceeds 1 / b(n).
+1995). They are unbiased for shares fixed in advance, and their variance is almost always smaller. For example, an
+episode of h steps with p = 0.1 has a weight of up to 10^h against its own probabilities, and of at most 1 / b(n)
+against the mixture.
 
 Where the probabilities of an episode differ between its decisions (a wrapper masked actions), those of the other
 episodes at the same decision are unknown. Then the denominator is the product of the episode's own probabilities.

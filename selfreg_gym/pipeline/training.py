@@ -44,7 +44,11 @@ def train_prm(run: Run) -> dict[str, Any]:
         model.info["run"] = _description(run)
         baseline: Mapping[str, Any] = BagOfWords.train(rollouts, **common).held_out or {}
         measured: Mapping[str, Any] = model.calibration()
-        warnings = [*_below_baseline(measured, baseline), *_unread_by_actor(run, model.info)]
+        warnings = [
+            *_single_outcome(measured, model.info),
+            *_below_baseline(measured, baseline),
+            *_unread_by_actor(run, model.info),
+        ]
         if warnings:
             model.info["warnings"] = warnings
         model.save_pretrained(out)
@@ -52,6 +56,18 @@ def train_prm(run: Run) -> dict[str, Any]:
     figures = {name: measured.get(name) for name in ("auc", "ece", "brier")}
     figures |= {"auc of a bag of words": baseline.get("auc")}
     return {**figures, **_backbone_figures(model.info), "warnings": warnings}
+
+
+def _single_outcome(measured: Mapping[str, Any], info: Mapping[str, Any]) -> list[str]:
+    """A warning if all held-out decisions have the same outcome, so that p(s) is neither scaled nor measured."""
+    rate = measured.get("base_rate")
+    if rate not in (0.0, 1.0):
+        return []
+    return [
+        f"all {measured['n']} held-out decisions of {len(info['calibration_tasks'])} tasks end in "
+        f"{'success' if rate else 'failure'}, so p(s) is not scaled and its quality is unknown. Collect more tasks "
+        "(collect.tasks), or hold out a larger share of them (prm.share)."
+    ]
 
 
 def _below_baseline(measured: Mapping[str, Any], baseline: Mapping[str, Any]) -> list[str]:

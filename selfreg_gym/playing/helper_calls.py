@@ -1,10 +1,11 @@
 """``HelperCalls``: the actions of a helper for N environments, and the environments for which it fails.
 
-A helper answers for all environments at once. If such a call fails, the environments are asked about in halves, and the
-halves that fail in halves again, until each environment that makes the helper fail is found. A call always has N
-observations, because the helper's state belongs to N environments: those that are left out have the observation of one
-that is asked about, and begin an episode, so that the helper forgets what it knew there. The states that these calls
-return are discarded. The last call asks about all environments for which the helper works.
+A helper decides for all environments in one call. If the call fails, it is repeated for each half of the environments,
+and a half that fails is divided again, until each environment for which the helper fails is found. A repeated call has
+N observations too, because the helper's state belongs to N environments. An environment outside the half gets the
+observation of one inside it and the mark of a new episode, so that its true observation and the helper's memory of it
+have no effect. The states that these calls return are discarded. A last call decides for all environments for which
+the helper works; its state is kept.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _MAX_FAILED = 32
 
 
 class HelperCalls:
-    """Asks a helper about N environments.
+    """Calls a helper for N environments, and finds those for which it fails.
 
     Args:
         helper: as it is for this env (``for_interventions``, ``wrap``).
@@ -85,7 +86,7 @@ class HelperCalls:
         Raises:
             SelfRegError: the helper raised an error of :mod:`selfreg_gym.errors` about its settings or files, which is
                 not the fault of one episode. (``EndpointError`` and ``TaskContractError`` are faults of episodes.)
-            EndpointError: the server did not answer about four environments in a row.
+            EndpointError: the server gave no answer for four environments in a row.
         """
         faults: dict[int, str] = {}
         works = list(busy)
@@ -183,7 +184,7 @@ def failed_by_helper(episode: Episode) -> bool:
 
 
 def with_working_helper(played: Iterator[Episode], calls: HelperCalls) -> Iterator[Episode]:
-    """The same episodes; the first ones in which the helper failed are held back until it did not fail in one.
+    """The same episodes; failures of the helper are passed on only after a first episode in which it did not fail.
 
     Raises:
         TaskContractError: the helper failed in all episodes, or in each of the first 32 + N, with N environments.

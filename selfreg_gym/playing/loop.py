@@ -72,10 +72,10 @@ def run_episodes(
         helper_must_work: True: a helper that fails in all episodes raises. False: these episodes are yielded too.
         on_episode: called with each episode before it is yielded.
 
-    A helper that raises, takes longer than the env's ``call_timeout``, or returns no valid action, for some episodes
-    only ends these: they are played again like
-    those in which an actor failed. To find them, the helper is asked again from the same ``state``, so ``predict`` must
-    return a new state and must not change the old one.
+    If the helper raises, takes longer than the env's ``call_timeout`` or returns no valid action for some of the
+    episodes in progress, only these episodes end. They are played again, as those in which an actor failed. To find
+    them, the helper is asked again from the same ``state``, so ``predict`` must return a new state and must not change
+    the old one.
 
     A call of several steps (``Intervention.duration``) is one decision: on its other steps the helper is asked too, so
     that its memory sees every observation, and its answer is not used.
@@ -92,7 +92,7 @@ def run_episodes(
         TaskContractError: in every episode, or in each of the first 32 + N with N environments, the helper raised, or
             did not return one action per environment, in 0 .. K (K + 1 if the env has ``abort``); or the task broke its
             contract.
-        EndpointError: the helper's server did not answer about four environments in a row.
+        EndpointError: the helper's server gave no answer for four environments in a row.
     """
     decider = None if helper is None else as_helper(helper, what="the helper")
     rule = "run_episodes takes a list of EpisodeSpec(task_index, seed, help_probability)"

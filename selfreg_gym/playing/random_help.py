@@ -59,7 +59,15 @@ class RandomHelp:
     def draw(
         self, p: float, whether: float, whom: float, allowed: Sequence[bool] | None = None, stops: float = 1.0
     ) -> int:
-        """The action of three uniform numbers in [0, 1): whether to ask, whom, and whether to abort; else as above."""
+        """The action that three uniform random numbers in [0, 1) determine.
+
+        Args:
+            p: total probability of help, in [0, 1].
+            whether: the number that decides whether to ask for help: if it is below ``p``.
+            whom: the number that chooses the intervention.
+            allowed: ``(A,)`` True where an action is allowed; None: everywhere.
+            stops: the number that decides whether to abort: if it is below ``abort_probability``.
+        """
         k = self.interventions
         action = 0
         if stops < self.abort_probability:

@@ -12,7 +12,7 @@ import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.lm.subsampling import subsample
-from selfreg_gym.prm.held_out import measure
+from selfreg_gym.prm.held_out import held_out_rows, measure
 from selfreg_gym.prm.reliability import CalibrationTable, calibration_table, sigmoid
 from selfreg_gym.prm.targets import gather, split_tasks
 from selfreg_gym.utils.random_streams import BAG_OF_WORDS_EXAMPLES, stream
@@ -96,10 +96,7 @@ class BagOfWords:
         chosen, weight = subsample(examples.weight[inside], max_states, stream(BAG_OF_WORDS_EXAMPLES, seed))
         part = examples.take(inside[chosen], weight=weight)
         model = cls.fit(part.observations, part.outcome, weight=part.weight)
-        judged = np.flatnonzero(held_out & examples.unhelped)
-        if targets == "mixture" or len(judged) == 0:
-            judged = np.flatnonzero(held_out)
-        test = examples.take(judged)
+        test = examples.take(held_out_rows(examples, held_out, targets=targets))
         model.held_out = calibration_table(model.score(test.observations), test.outcome, weight=test.weight)
         return model
 

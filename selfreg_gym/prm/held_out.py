@@ -12,7 +12,7 @@ from selfreg_gym.prm.hard_tasks import TaskScores, per_task
 from selfreg_gym.prm.reliability import CalibrationTable, calibration_table, platt, sigmoid
 from selfreg_gym.prm.targets import Examples, gather, split_tasks
 
-__all__ = ["Scale", "calibration_examples", "cross_fit", "measure", "task_scores"]
+__all__ = ["Scale", "calibration_examples", "cross_fit", "held_out_rows", "measure", "task_scores"]
 
 Scale = Callable[[Examples, np.ndarray], np.ndarray]
 """From N examples and their logits ``(N,)`` to probabilities ``(N,)``."""
@@ -29,13 +29,17 @@ def measure(
     return calibration_table(score(examples.observations), examples.outcome, weight=examples.weight, bins=bins)
 
 
+def held_out_rows(examples: Examples, held_out: np.ndarray, *, targets: str) -> np.ndarray:
+    """Indices of the examples of held-out tasks; for "nohelp" of episodes without help, if two tasks have some."""
+    rows = np.flatnonzero(held_out & examples.unhelped) if targets == "nohelp" else np.flatnonzero(held_out)
+    return rows if len(set(examples.task[rows])) >= 2 else np.flatnonzero(held_out)
+
+
 def calibration_examples(
     examples: Examples, held_out: np.ndarray, *, targets: str, limit: int | None, rng: np.random.Generator
 ) -> Examples:
-    """At most ``limit`` examples of held-out tasks; for "nohelp" of episodes without help, if two tasks have some."""
-    rows = np.flatnonzero(held_out & examples.unhelped) if targets == "nohelp" else np.flatnonzero(held_out)
-    if len(rows) == 0 or len(set(examples.task[rows])) < 2:
-        rows = np.flatnonzero(held_out)
+    """At most ``limit`` of the :func:`held_out_rows`, as examples."""
+    rows = held_out_rows(examples, held_out, targets=targets)
     chosen, weight = subsample(examples.weight[rows], limit, rng)
     return examples.take(rows[chosen], weight=weight)
 

@@ -120,12 +120,16 @@ def platt(
         logit: ``(N,)``.
         outcome: ``(N,)`` 0 or 1.
         weight: ``(N,)`` non-negative, default 1.
-        ridge: pull towards (a, b) = (1, 0), in units of one example: few examples, or a single outcome, change little.
+        ridge: pull towards (a, b) = (1, 0), in units of one example, so that few examples change little.
+
+    With a single outcome the result is (1, 0): no scale can be fitted, and every p would be near this outcome.
     """
     from scipy.optimize import minimize
 
     logit = np.asarray(logit, dtype=np.float64)
     _, y, w = _checked(np.full(len(logit), 0.5), outcome, weight)
+    if len(set(y[w > 0])) < 2:
+        return 1.0, 0.0
     design = np.stack([logit, np.ones_like(logit)], axis=1)
     identity = np.array([1.0, 0.0])
 

@@ -21,6 +21,8 @@ _INK, _MUTED, _GRID, _HELP, _ALARM, _PAPER = (
     INK[name][0] for name in ("ink", "muted", "grid", "help", "alarm", "paper")
 )
 _DOTTED = (0, (1, 2))
+CLOSE = 0.2
+"""Share of the usage of always below which the points at all budgets are shown enlarged."""
 NARROW = 40
 """Steps of the longest episode above which the squares of :func:`traces` are too narrow for a number."""
 
@@ -35,23 +37,49 @@ def _at_budget(helper: Style, budget: float | None) -> str:
 
 
 def success_and_usage(data: ReportData) -> Any:
-    """Success against usage, one panel per split: points with intervals, hulls, and the line from never to always."""
-    splits = data.splits
-    drawn, axes = figure(1, len(splits), size=(3.6 * max(2, len(splits)) + 0.5, 4.1), sharey=True)
+    """Success against usage, one panel per split: points with intervals, hulls, and the line from never to always.
+
+    If all budgets are far below the usage of always, as in long episodes, a second row of panels shows them enlarged.
+    """
+    splits, limit = data.splits, _close_up(data)
+    rows = 1 if limit is None else 2
+    size = (3.6 * max(2, len(splits)) + 0.5, 4.1 if limit is None else 7.4)
+    drawn, axes = figure(rows, len(splits), size=size, sharey="row")
     handles: dict[str, Any] = {}
     with style():
-        for axis, split in zip(axes[0], splits, strict=True):
-            axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
-            _coin_line(axis, data.end(split, "lower"), data.end(split, "upper"))
-            for helper in reversed(data.helpers(split)):
-                handles.setdefault(helper, _points(axis, data, split, helper))
-            axis.set_title(_label(data.title(split), 36))
-            axis.set_xlabel(f"usage U ({data.unit} per episode)")
-        axes[0, 0].set_ylabel("success rate SR")
+        for row, panels in enumerate(axes):
+            for axis, split in zip(panels, splits, strict=True):
+                axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+                _coin_line(axis, data.end(split, "lower"), data.end(split, "upper"))
+                for helper in reversed(data.helpers(split)):
+                    handles.setdefault(helper, _points(axis, data, split, helper, named=row == rows - 1))
+                axis.set_title("" if row else _label(data.title(split), 36))
+                axis.set_xlabel(f"usage U ({data.unit} per episode)")
+                if row and limit is not None:
+                    axis.set(xlim=(-0.04 * limit, limit), ylim=_success_up_to(data, limit))
+            panels[0].set_ylabel("success rate SR" + (", enlarged" if row else ""))
         named = dict.fromkeys(helper for split in splits for helper in data.compared(split))
         order = sorted(named, key=lambda helper: data.style(helper).rank)
         _legend(drawn, [handles[helper] for helper in order], [_label(data.style(helper).label) for helper in order])
     return drawn
+
+
+def _close_up(data: ReportData) -> float | None:
+    """The largest usage of the enlarged panels; None if the points at budgets are not close together."""
+    used = [row["usage"] for split in data.splits for row in data.rows(split) if row["budget"] is not None]
+    ends = [row["usage"] for split in data.splits if (row := data.end(split, "upper")) is not None]
+    largest, end = (max((usage for usage in found if usage), default=0.0) for found in (used, ends))
+    return 1.3 * largest if 0 < largest < CLOSE * end else None
+
+
+def _success_up_to(data: ReportData, limit: float) -> tuple[float, float]:
+    """The range of success of the points with a usage up to ``limit`` and their intervals, with a margin."""
+    rows = [row for split in data.splits for row in data.rows(split)]
+    near = [row for row in rows if row["usage"] is not None and row["usage"] <= limit]
+    ends = [end for row in near for end in (row["success_rate"], *row["success_rate_ci"]) if end is not None]
+    low, high = min(ends), max(ends)
+    margin = 0.06 * max(high - low, 0.1)
+    return low - margin, high + margin
 
 
 def _legend(drawn: Any, handles: Sequence[Any], labels: Sequence[str]) -> None:
@@ -81,8 +109,8 @@ def _coin_line(axis: Any, lower: Mapping[str, Any] | None, upper: Mapping[str, A
     axis.annotate("coin flip per episode", middle, xytext=(4, -5), color=_MUTED, ha="left", va="top", **text)
 
 
-def _points(axis: Any, data: ReportData, split: str, helper: str) -> Any:
-    """Draw one helper; return its handle for the legend."""
+def _points(axis: Any, data: ReportData, split: str, helper: str, *, named: bool) -> Any:
+    """Draw one helper, with its budgets if ``named``; return its handle for the legend."""
     rows = [row for row in data.rows(split) if row["helper"] == helper and row["usage"] is not None]
     look = data.style(helper)
     for row in () if look.declared.minor else rows:  # the intervals of all helpers would hide each other
@@ -92,7 +120,7 @@ def _points(axis: Any, data: ReportData, split: str, helper: str) -> Any:
             axis.plot([x0, x1], [row["success_rate"]] * 2, **bar)
             axis.plot([row["usage"]] * 2, [y0, y1], **bar)
     deployable = look.declared.role == "deployable"
-    for point, budgets in _budgets_at(rows).items() if look.emphasised else ():
+    for point, budgets in _budgets_at(rows).items() if named and look.emphasised else ():
         axis.annotate(
             budgets,
             point,

@@ -11,6 +11,7 @@ from typing import Any
 from selfreg_gym.intervention_env.interventions import names_of
 from selfreg_gym.report import plots, tables
 from selfreg_gym.report.data import ReportData
+from selfreg_gym.report.kinds import kinds
 from selfreg_gym.report.svg import export
 from selfreg_gym.report.templating import macros
 from selfreg_gym.utils.json_text import dumps
@@ -20,6 +21,9 @@ __all__ = ["Section", "facts", "sections"]
 
 TRACED_HELPERS = 5
 """At most this many helpers in the figure of one episode."""
+
+TRACED_KINDS = 6
+"""At most this many kinds of tasks with a figure of one episode."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +177,7 @@ def _toggling(data: ReportData, folder: Path) -> Section:
     chosen = _choose_traces(data)
     longest = max((len(trace["steps"]) for group in chosen.values() for trace in group), default=1)
     several = len(data.interventions) > 1
-    parts = []
+    parts, split = [], ""
     for (split, kind), group in chosen.items():
         heading = f"Kind {visible(kind, limit=60)}" if kind else "One episode"
         figure = plots.traces(group, data, longest=longest)
@@ -187,11 +191,14 @@ def _toggling(data: ReportData, folder: Path) -> Section:
         names = ", ".join(f"{k} {name}" for k, name in enumerate(data.interventions, 1))
         sign = "its filled part grows with the number of" if longest > plots.NARROW else "the number is"
         number = f" ({sign} the intervention: {names})" if several else ""
+        recorded = {trace["kind"] for trace in data.evaluation.traces if trace["split"] == split}
+        few = len(recorded) > TRACED_KINDS
+        only = f", for the {len(chosen)} of {len(recorded)} kinds with the most of them" if few else ""
         parts.append(
             macros.note(
                 f"A square is a step, filled if help was given{number}; a cross marks an invalid action. The curve is "
                 "p(s) before the step, from 0 to 1. All helpers play the same task with the same seed. Of the recorded "
-                "episodes, the one with the most changes between help and nohelp is shown."
+                f"episodes, the one with the most changes between help and nohelp is shown{only}."
             )
         )
     counts = tables.toggles(data)
@@ -211,7 +218,8 @@ def _toggling(data: ReportData, folder: Path) -> Section:
 def _choose_traces(data: ReportData) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
     """By split and kind: one episode under each traced helper, at the budget nearest to 1.
 
-    The split is the first with new tasks; the episode is the one with the most changes between help and nohelp.
+    The split is the first with new tasks; the episode is the one with the most changes between help and nohelp. Of many
+    kinds, those whose episodes have the most changes are shown.
     """
     traces, tables_ = data.evaluation.traces, data.evaluation.tables
     traced = {trace["split"] for trace in traces}
@@ -231,7 +239,8 @@ def _choose_traces(data: ReportData) -> dict[tuple[str, str], list[Mapping[str, 
         found = [group[helper][1] for helper in sorted(group, key=lambda helper: data.style(helper).rank)]
         if kind not in best or _changes(found) > _changes(best[kind]):
             best[kind] = found
-    return {(first, kind): found[:TRACED_HELPERS] for kind, found in best.items()}
+    shown = sorted(best, key=lambda kind: -_changes(best[kind]))[:TRACED_KINDS]
+    return {(first, kind): found[:TRACED_HELPERS] for kind, found in best.items() if kind in shown}
 
 
 def _changes(traces: Sequence[Mapping[str, Any]]) -> int:
@@ -266,12 +275,12 @@ def _process_reward_model(data: ReportData, folder: Path) -> Section:
 
 
 def _kinds(data: ReportData) -> Section:
-    kinds = {row["kind"] for row in data.evaluation.rows}
+    names = {row["kind"] for row in data.evaluation.rows}
     budget = data.headline_budget
     at = "" if budget is None else f", at C = {budget:g}; helpers without this budget are shown at their nearest one"
     return Section(
         "By kind of task",
-        _by_split(data, tables.kinds) if len(kinds) > 2 else [],  # "all" and a single kind are the same
+        _by_split(data, kinds) if len(names) > 2 else [],  # "all" and a single kind are the same
         f"Success rate, and usage in {data.unit} per episode{at}.",
     )
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from selfreg_gym.helper import HelperKey
 from selfreg_gym.prm.hard_tasks import hard_tasks
+from selfreg_gym.report.cells import DASH, budget_cell, estimate, first_cells, html_table, number, significant
 from selfreg_gym.report.data import ReportData
 from selfreg_gym.report.summary import percent
 from selfreg_gym.report.templating import macros
@@ -18,7 +19,6 @@ __all__ = [
     "expectations",
     "figures_of_stages",
     "hard_task_counts",
-    "kinds",
     "measurements",
     "reliability",
     "selected_helpers",
@@ -29,41 +29,7 @@ __all__ = [
     "validated_helpers",
 ]
 
-DASH = "\N{EN DASH}"
 MISSED = {"under": "not met: under", "over": "not met: over", "unknown": "not met"}
-
-
-def _table(head: Sequence[str], body: Sequence[Sequence[Any]], *, left: int = 1, narrow: bool = False) -> str:
-    """A table without the columns that have no value in any row; the first ``left`` columns are text."""
-    keep = [i for i in range(len(head)) if i < left or any(row[i] != DASH for row in body)]
-    rows = [[row[i] for i in keep] for row in body]
-    return macros.table([head[i] for i in keep], rows, left, narrow) if body else ""
-
-
-def _number(value: float | None, digits: int = 2, sign: str = "") -> str:
-    return DASH if value is None else f"{value:{sign}.{digits}f}"
-
-
-def _budget(value: float | None) -> str:
-    return DASH if value is None else f"{value:g}"
-
-
-def _estimate(
-    value: float | None, ci: Sequence[float | None], *, scale: float = 1.0, digits: int = 2, sign: str = ""
-) -> str:
-    """A number with its interval in small print."""
-    centre, *ends = (None if x is None else f"{scale * x:{sign}.{digits}f}" for x in (value, *ci))
-    return DASH if centre is None else macros.small(centre, "" if None in ends else f"{ends[0]} to {ends[1]}")
-
-
-def _significant(text: str, ci: Sequence[float]) -> str:
-    """The text, in bold if the interval excludes zero."""
-    return macros.significant(text) if ci[0] > 0 or ci[1] < 0 else text
-
-
-def _head(data: ReportData, row: Mapping[str, Any]) -> list[str]:
-    """The first three cells of a row: helper, split, budget."""
-    return [macros.helper(data.style(row["helper"])), data.title(row["split"]), _budget(row["budget"])]
 
 
 def shares(data: ReportData, split: str) -> str:
@@ -74,7 +40,7 @@ def shares(data: ReportData, split: str) -> str:
         items = [data.comparison(split, helper, budget) for budget in budgets]
         if any(items):
             body.append([macros.helper(data.style(helper)), *(_share(data, item) for item in items)])
-    return _table(["Helper", *("no budget" if b is None else f"C = {b:g}" for b in budgets)], body)
+    return html_table(["Helper", *("no budget" if b is None else f"C = {b:g}" for b in budgets)], body)
 
 
 def _share(data: ReportData, item: Mapping[str, Any] | None) -> str:
@@ -86,7 +52,7 @@ def _share(data: ReportData, item: Mapping[str, Any] | None) -> str:
     if over is not None and over["value"] is not None:
         (below, above), reference = over["ci"], f"random {100 * item['random']['value']:.0f}"
         text = f"{100 * over['value']:+.0f} [{100 * below:+.0f}, {100 * above:+.0f}]"
-        difference = _significant(text, over["ci"])
+        difference = significant(text, over["ci"])
     else:
         reference = f"coin {100 * item['coin']:.0f}"
     missed = data.missed(item["key"]) is not None
@@ -101,17 +67,17 @@ def curves(data: ReportData) -> str:
         [
             macros.helper(data.style(curve["helper"])),
             data.title(curve["split"]),
-            _estimate(curve["area"], curve["area_ci"], digits=3),
-            _estimate(curve["usage_for_half"], curve["usage_for_half_ci"]),
-            _estimate(curve["usage_for_80_percent"], curve["usage_for_80_percent_ci"]),
-            _estimate(curve["best_lift"], curve["best_lift_ci"], digits=1, scale=100, sign="+"),
+            estimate(curve["area"], curve["area_ci"], digits=3),
+            estimate(curve["usage_for_half"], curve["usage_for_half_ci"]),
+            estimate(curve["usage_for_80_percent"], curve["usage_for_80_percent_ci"]),
+            estimate(curve["best_lift"], curve["best_lift_ci"], digits=1, scale=100, sign="+"),
             percent(curve["largest_gap"]),
         ]
         for curve in data.evaluation.curves
         if curve["points"] > 1
     ]
     head = ["Helper", "Split", "area", "U for 50 % of the gap", "U for 80 %", "best lift, points", "widest gap of U"]
-    return _table(head, body, left=2)
+    return html_table(head, body, left=2)
 
 
 def validated_helpers(data: ReportData) -> str:
@@ -121,14 +87,14 @@ def validated_helpers(data: ReportData) -> str:
         success, apart = one["success"], one["difference"]
         body.append([
             macros.helper(data.style(one["helper"])),
-            _number(one["usage"]),
-            _estimate(success["value"], success["ci"], scale=100, digits=0),
-            _estimate(apart["value"], apart["ci"], scale=100, digits=0, sign="+") if apart["value"] else DASH,
+            number(one["usage"]),
+            estimate(success["value"], success["ci"], scale=100, digits=0),
+            estimate(apart["value"], apart["ci"], scale=100, digits=0, sign="+") if apart["value"] else DASH,
             *(percent(one["shares"].get(split)) for split in data.selection["splits"]),
         ])  # fmt: skip
-    budget = _budget(data.selection.get("budget"))
+    budget = budget_cell(data.selection.get("budget"))
     gaps = [f"share of the gap, {split}" for split in data.validation_splits]
-    return _table(["On validation tasks", "U", f"SR % at C = {budget}", "to the first", *gaps], body)
+    return html_table(["On validation tasks", "U", f"SR % at C = {budget}", "to the first", *gaps], body)
 
 
 def selected_helpers(data: ReportData) -> str:
@@ -137,7 +103,7 @@ def selected_helpers(data: ReportData) -> str:
         [
             macros.helper(data.style(item["selected"])),
             data.title(item["split"]),
-            _budget(item["budget"]),
+            budget_cell(item["budget"]),
             percent(item["share"]),
             macros.helper(data.style(item["oracle"])),
             percent(item["oracle_share"]),
@@ -146,21 +112,21 @@ def selected_helpers(data: ReportData) -> str:
         for item in data.evaluation.selection["helpers"]
     ]
     head = ["Chosen in calibration", "Split", "C", "share of the gap", "Oracle's choice", "its share", "points lost"]
-    return _table(head, body, left=2)
+    return html_table(head, body, left=2)
 
 
 def selected_knobs(data: ReportData) -> str:
     """The share with the calibrated knob, and that with the best knob on the evaluated episodes."""
     body = [
         [
-            *_head(data, item | {"helper": HelperKey.parse(item["key"]).name}),
-            _number(item["usage"]),
+            *first_cells(data, item | {"helper": HelperKey.parse(item["key"]).name}),
+            number(item["usage"]),
             percent(item["share"]),
             percent(item["oracle_share"]),
         ]
         for item in data.evaluation.selection["knobs"]
     ]
-    return _table(["Helper", "Split", "C", "U", "share of the gap", "hull of its points at C"], body, left=2)
+    return html_table(["Helper", "Split", "C", "U", "share of the gap", "hull of its points at C"], body, left=2)
 
 
 def expectations(data: ReportData) -> str:
@@ -172,17 +138,17 @@ def expectations(data: ReportData) -> str:
             continue
         measured = row["success_rate"]
         body.append([
-            *_head(data, row),
-            _number(usage),
-            _estimate(row["usage"], row["usage_ci"]),
-            _number(usage - row["usage"], sign="+"),
-            _number(success, 3),
-            _estimate(measured, row["success_rate_ci"], digits=3),
-            DASH if success is None or measured is None else _number(success - measured, 3, "+"),
+            *first_cells(data, row),
+            number(usage),
+            estimate(row["usage"], row["usage_ci"]),
+            number(usage - row["usage"], sign="+"),
+            number(success, 3),
+            estimate(measured, row["success_rate_ci"], digits=3),
+            DASH if success is None or measured is None else number(success - measured, 3, "+"),
         ])  # fmt: skip
     minus = "\N{MINUS SIGN}"
     head = ["Helper", "Split", "C", "E[U]", "U", f"E[U] {minus} U", "E[SR]", "SR", f"E[SR] {minus} SR"]
-    return _table(head, body, left=2)
+    return html_table(head, body, left=2)
 
 
 def calibrations(data: ReportData) -> str:
@@ -196,14 +162,14 @@ def calibrations(data: ReportData) -> str:
         missed = data.missed(row["key"])
         result = macros.alarm(MISSED[missed]) if missed else "met" if "met" in found else DASH
         body.append([
-            *_head(data, row),
-            _number(calibrated),
+            *first_cells(data, row),
+            number(calibrated),
             result,
-            _estimate(row["usage"], row["usage_ci"]),
-            _number(row["usage"] / row["budget"]) if row["usage"] is not None and row["budget"] else DASH,
+            estimate(row["usage"], row["usage_ci"]),
+            number(row["usage"] / row["budget"]) if row["usage"] is not None and row["budget"] else DASH,
             percent(row["p_over_budget"]),
         ])  # fmt: skip
-    return _table(["Helper", "Split", "C", "U calibrated", "calibration", "U", "U / C", "P(U > C)"], body, left=2)
+    return html_table(["Helper", "Split", "C", "U calibrated", "calibration", "U", "U / C", "P(U > C)"], body, left=2)
 
 
 def usage_by_intervention(data: ReportData, split: str) -> str:
@@ -211,39 +177,16 @@ def usage_by_intervention(data: ReportData, split: str) -> str:
     names = data.interventions
 
     def cell(usage: float | None, calls: float | None) -> str:
-        return macros.small(_number(usage), "" if calls is None or data.calls_are_units else f"{calls:.2f} calls")
+        return macros.small(number(usage), "" if calls is None or data.calls_are_units else f"{calls:.2f} calls")
 
     body = []
     for row in data.rows(split):
         usage, calls = row["usage_by_intervention"], row["calls_by_intervention"]
         if len(usage) == len(names):
-            helper, _, budget = _head(data, row)
+            helper, _, budget = first_cells(data, row)
             cells = [cell(*pair) for pair in zip(usage, calls, strict=True)]
             body.append([helper, budget, *cells, cell(row["usage"], row["calls"]), percent(row["success_rate"])])
-    return _table(["Helper", "C", *names, "all", "SR"], body)
-
-
-def kinds(data: ReportData, split: str) -> str:
-    """Success and usage for each kind of task, at the budget of the headline or a helper's nearest one."""
-    names = sorted({row["kind"] for row in data.evaluation.rows if row["split"] == split} - {"all"})
-    budget = data.headline_budget or 0.0
-
-    def cell(row: Mapping[str, Any] | None) -> str:
-        if row is None or row["usage"] is None:
-            return DASH
-        return macros.small(percent(row["success_rate"]), f"U {row['usage']:.2f}")
-
-    body = []
-    rows = data.rows(split)
-    for helper in data.helpers(split):
-        own = [row for row in rows if row["helper"] == helper]
-        nearest = min(own, key=lambda row: abs((row["budget"] or 0.0) - budget), default=None)
-        for row in own:
-            if row is nearest or row["budget"] is None:
-                note = "" if row["budget"] in (None, data.headline_budget) else f"C = {row['budget']:g}"
-                cells = [cell(data.row(split, row["key"], kind)) for kind in names]
-                body.append([macros.helper(data.style(helper), note), *cells])
-    return _table(["Helper", *(visible(name, limit=40) for name in names)], body)
+    return html_table(["Helper", "C", *names, "all", "SR"], body)
 
 
 def measurements(data: ReportData, split: str) -> str:
@@ -251,21 +194,21 @@ def measurements(data: ReportData, split: str) -> str:
     body = [
         [
             macros.helper(data.style(row["helper"])),
-            _budget(row["budget"]),
+            budget_cell(row["budget"]),
             str(row["episodes"]),
-            _estimate(row["success_rate"], row["success_rate_ci"], scale=100, digits=1),
-            _estimate(row["usage"], row["usage_ci"]),
-            DASH if data.calls_are_units else _number(row["calls"]),
-            _number(row["toggles"]),
-            _number(row["switches"]),
+            estimate(row["success_rate"], row["success_rate_ci"], scale=100, digits=1),
+            estimate(row["usage"], row["usage_ci"]),
+            DASH if data.calls_are_units else number(row["calls"]),
+            number(row["toggles"]),
+            number(row["switches"]),
             percent(row["step_share"]),
             percent(row["episode_share"]),
-            _number(row["length"], 1),
-            _number(row["spl"]),
+            number(row["length"], 1),
+            number(row["spl"]),
             percent(row["invalid_rate"], 1),
             percent(row["invalid_after_help"], 1),
             percent(row["unseen_state_rate"], 1),
-            _number(row["extra_actor_calls"] or None),
+            number(row["extra_actor_calls"] or None),
             percent(row.get("abort_rate") or None, 1),
             str(row["errors"] or DASH),
         ]
@@ -276,7 +219,7 @@ def measurements(data: ReportData, split: str) -> str:
         "episodes with help", "length", "SPL", "invalid", "invalid after help", "unseen states", "extra actor calls",
         "aborted", "errors",
     ]  # fmt: skip
-    return _table(head, body)
+    return html_table(head, body)
 
 
 def toggles(data: ReportData) -> str:
@@ -290,22 +233,22 @@ def toggles(data: ReportData) -> str:
         low, high = found["difference"]["ci"]
         difference = macros.small(f"{found['difference']['value']:+.2f}", f"{low:+.2f} to {high:+.2f}")
         body.append([
-            *_head(data, item),
-            _number(found["usage"]),
-            _number(found["toggles"]),
-            _number(found["prm_threshold_toggles"]) + ("" if found["direct"] else "*"),
-            _significant(difference, (low, high)),
+            *first_cells(data, item),
+            number(found["usage"]),
+            number(found["toggles"]),
+            number(found["prm_threshold_toggles"]) + ("" if found["direct"] else "*"),
+            significant(difference, (low, high)),
         ])  # fmt: skip
-    return _table(["Helper", "Split", "C", "U", "toggles", "threshold at this U", "difference"], body, left=2)
+    return html_table(["Helper", "Split", "C", "U", "toggles", "threshold at this U", "difference"], body, left=2)
 
 
 def reliability(models: Mapping[str, Mapping[str, Any]]) -> str:
     """Quality of the predictions of each model on held-out tasks."""
     body = [
-        [name, *(_number(table.get(what), 3) for what in ("auc", "ece", "brier", "base_rate")), f"{table['n']:,}"]
+        [name, *(number(table.get(what), 3) for what in ("auc", "ece", "brier", "base_rate")), f"{table['n']:,}"]
         for name, table in models.items()
     ]
-    return _table(["Model", "AUC", "ECE", "Brier", "base rate", "decisions"], body)
+    return html_table(["Model", "AUC", "ECE", "Brier", "base rate", "decisions"], body)
 
 
 def hard_task_counts(data: ReportData) -> str:
@@ -321,9 +264,9 @@ def hard_task_counts(data: ReportData) -> str:
         found = hard_tasks(data.prm["held_out_tasks"], threshold)
         counts = (str(found[count]) for count in ("tasks", "hard", "flagged", "both"))
         body.append(
-            [name, _number(found["threshold"], 3), *counts, *map(percent, (found["precision"], found["recall"]))]
+            [name, number(found["threshold"], 3), *counts, *map(percent, (found["precision"], found["recall"]))]
         )
-    return _table(["Threshold", "x", "tasks", "hard", "flagged", "both", "precision", "recall"], body, narrow=True)
+    return html_table(["Threshold", "x", "tasks", "hard", "flagged", "both", "precision", "recall"], body, narrow=True)
 
 
 def figures_of_stages(data: ReportData) -> str:
@@ -338,4 +281,4 @@ def figures_of_stages(data: ReportData) -> str:
                 value = f"{value:,.0f}" if value.is_integer() else f"{value:,.4g}"
             shown = visible(value, limit=60) if isinstance(value, str) else f"{value:,}"
             body.append([stage, visible(name, limit=80).replace("_", " "), shown])
-    return _table(["Stage", "Figure", "Value"], body, left=2, narrow=True)
+    return html_table(["Stage", "Figure", "Value"], body, left=2, narrow=True)

@@ -109,7 +109,16 @@ class Frontier:
         return [{"help_cost": r, "usage": m, "success": s} for r, m, s in columns]
 
     def plot(self, ax: Any = None, *, label: str | None = "optimal", **style: Any) -> Any:
-        """Plot success against usage, and the mixtures of the two ends; return the Matplotlib axes."""
+        """Plot success against usage, and the mixtures of the two ends.
+
+        Args:
+            ax: Matplotlib axes; None: those of a new figure.
+            label: text in the legend.
+            **style: arguments of ``ax.plot``.
+
+        Returns:
+            The axes.
+        """
         if ax is None:
             from matplotlib.figure import Figure
 

@@ -228,7 +228,17 @@ class TransitionModel:
     def with_outcomes(
         self, success: np.ndarray, last_success: np.ndarray, cost: np.ndarray, available: np.ndarray
     ) -> TransitionModel:
-        """Return a copy with the same transitions and other outcomes of its actions, ``(A, N)`` each."""
+        """Return a copy with the same transitions and other outcomes of its actions.
+
+        Args:
+            success: ``(A, N)`` probability that the step ends in success.
+            last_success: ``(A, N)`` the same with one step left.
+            cost: ``(A, N)`` cost units.
+            available: ``(A, N)`` bool, whether the action is possible.
+
+        Raises:
+            ModelError: a row whose probabilities sum to more than 1.
+        """
         same = last_success is success or self.last_success is self.success
         last = success if same else last_success
         check_rows(self.rows, success, last, self._name)
@@ -266,7 +276,7 @@ class TransitionModel:
         horizon: int | bool | None = True,
         time_buckets: int | None = None,
     ) -> TransitionModel:
-        """Estimate a model from episodes; :func:`selfreg_gym.transitions.fitting.fit` has every argument."""
+        """Estimate a model from episodes; :func:`selfreg_gym.transitions.fitting.fit` documents the arguments."""
         from selfreg_gym.transitions.fitting import fit
 
         return fit(
@@ -279,7 +289,7 @@ class TransitionModel:
         help_shares: Sequence[float] | None = None, seed: int = 0,
         horizon: int | None = None,
     ) -> list[Episode]:  # fmt: skip
-        """Sample episodes with random help; :func:`selfreg_gym.transitions.sampling.sample` has every argument."""
+        """Sample episodes with random help; :func:`selfreg_gym.transitions.sampling.sample` documents the arguments."""
         from selfreg_gym.transitions.sampling import sample
 
         return sample(
@@ -311,6 +321,11 @@ class TransitionModel:
 
     def locate(self, state_key: Hashable, feature_key: Hashable = None, steps_left: int | None = None) -> int:
         """Return the index of a state, by its key, else by its feature key; -1 if both are unknown.
+
+        Args:
+            state_key: key of the state.
+            feature_key: its feature key, or None.
+            steps_left: steps left in the state, or None.
 
         A flat model can have keys with steps left (:func:`selfreg_gym.transitions.state_index.timed_key`). In others,
         ``steps_left`` outside the levels (or the buckets) of the model is set to the nearest one, None to the highest.

@@ -99,6 +99,24 @@ def test_a_difference_of_zero_in_all_episodes_has_an_interval(fixed):
     assert same.low < same.value == 1.0 < same.high  # as always in every episode played
 
 
+def test_intervals_of_few_tasks_contain_their_estimate_and_are_possible():
+    """With six tasks, widened intervals of success rates exceeded 1, and a share was outside its own interval."""
+    outside = 0
+    for seed in range(40):
+        helpers = ANCHORS | {"h@1": (0.3, 0.5), "random@1": (0.2, 0.1)}
+        evaluation = Evaluation({"test": simulated(seed, helpers, tasks=3)})
+        difference = evaluation.paired_difference("always", "never")
+        assert -1.0 <= difference.low <= difference.value <= difference.high <= 1.0
+        length = evaluation.paired_difference("always", "never", measure="usage")
+        outside += length.high > 1.0
+        for item in evaluation.comparisons:
+            for name in ("share", "over_coin", "over_random"):
+                found = item[name]
+                if found is not None and None not in (found["value"], *found["ci"]):
+                    assert found["ci"][0] <= found["value"] <= found["ci"][1]
+    assert outside == 40, "other measures are not limited"
+
+
 def test_small_differences_are_covered():
     hits, truth = 0, 0.01
     for seed in range(150):

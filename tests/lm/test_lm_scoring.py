@@ -10,6 +10,7 @@ import torch
 import transformers
 
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.lm import scoring_paths
 from selfreg_gym.lm.batching import micro_batches
 from selfreg_gym.lm.scoring import CandidateScorer, score_candidates
 from selfreg_gym.lm.scoring_paths import best_path
@@ -42,6 +43,29 @@ def test_every_path_equals_naive_scoring(model: Any, tokenizer: Any, path: str, 
             np.testing.assert_allclose(one, other, atol=1e-5)
     finally:
         model.set_attn_implementation("sdpa")
+
+
+def test_many_candidates_take_several_passes_from_the_same_cache(
+    model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list of hundreds of actions does not copy the prompt's cache for all of them at once."""
+    offered = tuple(f" {a} {b} {c}" for a in WORDS[:4] for b in WORDS[4:8] for c in WORDS) + OFFERS[0]
+    prompt = " ".join(WORDS)
+    [whole] = score_candidates(model, tokenizer, [prompt], [offered], path="kv")
+    rows: list[int] = []
+
+    def count(_: Any, __: Any, inputs: dict[str, Any]) -> None:
+        rows.append(len(inputs["input_ids"]))
+
+    hook = model.register_forward_pre_hook(count, with_kwargs=True)
+    monkeypatch.setattr(scoring_paths, "COPIED_TOKENS", 800)
+    try:
+        [parts] = score_candidates(model, tokenizer, [prompt], [offered], path="kv")
+    finally:
+        hook.remove()
+    np.testing.assert_allclose(parts, whole, atol=1e-5)
+    assert sum(rows) == 1 + len(offered)  # the prompt, and each candidate once
+    assert max(rows) <= 800 // len(WORDS) < len(offered)
 
 
 def test_naive_scores_equal_the_loss_of_transformers(model: Any, tokenizer: Any) -> None:

@@ -16,7 +16,7 @@ from selfreg_gym.lm.backbone import BUILT
 from selfreg_gym.pipeline import advance, open_run
 from selfreg_gym.pipeline.checkpoints import models_of
 from selfreg_gym.pipeline.config import load_config
-from selfreg_gym.pipeline.training import _below_baseline, _unread_by_actor
+from selfreg_gym.pipeline.training import _below_baseline, _single_outcome, _unread_by_actor
 
 COIN = ["task.id=selfreg/Coin-v0", "task.kwargs={}", "task.splits={collected={}}"]
 TRAININGS = ["train-prm", "fit", "solve", "fit-values", "train-helper"]
@@ -69,6 +69,14 @@ def test_a_model_below_the_baseline_warns() -> None:
     (warning,) = _below_baseline({"auc": 0.61, "n": 83}, {"auc": 0.72})
     assert "0.610 on 83 decisions" in warning
     assert "below the 0.720 of a logistic regression" in warning
+
+
+def test_held_out_tasks_with_a_single_outcome_warn() -> None:
+    info = {"calibration_tasks": ["a", "b"]}
+    assert _single_outcome({"base_rate": 0.5, "n": 32}, info) == _single_outcome({}, info) == []
+    (warning,) = _single_outcome({"base_rate": 1.0, "n": 32}, info)
+    assert "all 32 held-out decisions of 2 tasks end in success" in warning
+    assert "end in failure" in _single_outcome({"base_rate": 0.0, "n": 32}, info)[0]
 
 
 def test_an_actor_that_cannot_read_the_task_warns(tmp_path: Path) -> None:

@@ -93,8 +93,15 @@ def test_platt_preserves_the_order_and_survives_extremes() -> None:
     assert a > 0
     a, b = platt(logit * 1e3, np.array([0, 1, 0, 1]))
     assert np.isfinite([a, b]).all()
-    a, b = platt(np.zeros(3), np.ones(3))
-    assert sigmoid(np.array([b]))[0] > 0.5
+
+
+@pytest.mark.parametrize("outcome", [0.0, 1.0])
+def test_a_single_outcome_leaves_the_logits_unscaled(outcome: float) -> None:
+    logit = np.linspace(-4, 2, 50)
+    assert platt(logit, np.full(50, outcome)) == (1.0, 0.0)
+    other = np.append(np.full(50, outcome), 1 - outcome)
+    weight = np.append(np.ones(50), 0.0)
+    assert platt(np.append(logit, 0.0), other, weight=weight) == (1.0, 0.0)
 
 
 def test_sigmoid_does_not_overflow() -> None:

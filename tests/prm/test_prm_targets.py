@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.prm import BagOfWords
+from selfreg_gym.prm.held_out import held_out_rows
 from selfreg_gym.prm.targets import gather, split_tasks
 from selfreg_gym.types import Episode, Transition
 
@@ -115,3 +117,21 @@ def test_a_split_keeps_tasks_whole() -> None:
     assert (held_out == split_tasks(tasks, share=0.2, seed=3)).all()
     assert split_tasks(np.array(["a", "b"]), share=0.01, seed=0).sum() == 1
     assert split_tasks(np.array(["a", "b"]), share=0.99, seed=0).sum() == 1
+
+
+def test_held_out_examples_are_those_without_help_if_two_tasks_have_some() -> None:
+    two = [episode("00", p=0.0, task="a"), episode("000", p=0.5, task="a"), episode("0000", p=0.0, task="b")]
+    one = [episode("00", p=0.0, task="a"), episode("000", p=0.5, task="a"), episode("0000", p=0.5, task="b")]
+    for found, count in ((two, 6), (one, 9)):
+        examples = gather(found)
+        everything = np.ones(len(examples), bool)
+        assert len(held_out_rows(examples, everything, targets="nohelp")) == count
+        assert len(held_out_rows(examples, everything, targets="mixture")) == 9
+
+
+def test_the_bag_of_words_is_measured_on_the_decisions_of_the_process_reward_model() -> None:
+    """With one held-out task, both are measured on all of its decisions, and not the baseline on those without help."""
+    found = [episode("000", p=p, task=task, success=p > 0) for task in "abc" for p in (0.0, 0.5)]
+    held_out = BagOfWords.train(found, share=0.2, seed=0).held_out
+    assert held_out is not None
+    assert held_out["n"] == 6

@@ -89,7 +89,7 @@ class CallsActor(Intervention):
     actor: CallingActor  # type: ignore[assignment]
 
     def with_actor(self, actor: Actor) -> Self:
-        """The intervention for an env with this actor; :class:`selfreg_gym.types.OptionalInterventionMembers`."""
+        """The intervention for an env with this actor (``OptionalInterventionMembers.with_actor``)."""
         bound = copy.copy(self)
         bound.actor = self.actor.with_actor(actor)
         return bound
