@@ -164,12 +164,13 @@ def _expectations(data: ReportData) -> Section:
     return Section(
         "Expected and measured",
         [
-            tables.expectations(data) or macros.note("No row has an expectation of the solver."),
+            tables.expectations(data) or macros.note("No helper expects a usage or a success rate."),
             _folded("Usage in calibration and in the evaluation", tables.calibrations(data), missed),
         ],
-        "E[U] and E[SR] are the solver's expectations on the collected tasks, computed in-sample; U and SR are "
-        "measured on new episodes. The differences show the accuracy of the transition model and may have either sign. "
-        "U calibrated is the usage in calibration, on episodes of training tasks.",
+        "E[U] and E[SR] are what a helper expects on the collected tasks: one that follows a solved table by the table "
+        "itself (in-sample), one that follows fitted values by held-out estimates. U and SR are measured on new "
+        "episodes. The differences show the accuracy of the expectations and may have either sign. U calibrated is the "
+        "usage in calibration, on episodes of training tasks.",
     )
 
 
