@@ -9,8 +9,8 @@ kind. All parts together take about half an hour on one core.
 * rates: the success rate of a helper, over tasks x episodes, correlation within a task, rates from 0.002 to 0.5;
 * differences: the paired difference of two helpers, from equal in nearly all episodes to different in most;
 * shares: shares of the gap at a budget, for helpers with usage below, at and above the budget;
-* curves: area, best lift and usage for half of the gap, for a helper equal to random episodes of always, and a better
-one;
+* curves: area, best lift and usage for half of the gap, for a helper equal to random episodes of always, and for a
+  better one;
 * crossfit: ``cross_fitted_value`` on random models;
 * weights: bias and error of a process reward model's targets under several weightings.
 """

@@ -5,9 +5,8 @@
 The three play the same games with the same actions, in turns of one episode that alternate, so that other load slows
 all of them alike; CPU time, because the interpreter of the games runs in this process. TextWorld's env is
 ``textworld.start`` with the infos from which the task makes its observation; it loads each game, as the task does, and
-as TextWorld's own Gymnasium env does. The actor is a stub. The last column has
-the median and the range of five parts of the run.
-Goal: the intervention env reaches at least 0.95 of TextWorld's env.
+as TextWorld's own Gymnasium env does. The actor is a stub. The last column has the median and the range of five parts
+of the run. Goal: the intervention env reaches at least 0.95 of TextWorld's env.
 """
 
 from __future__ import annotations

@@ -9,10 +9,10 @@ import gymnasium as gym
 import numpy as np
 
 from selfreg_gym.envs._toy_dynamics import Dynamics, intervention_model
-from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.spaces import FreeText
 from selfreg_gym.transitions import TransitionModel
-from selfreg_gym.utils.arguments import check_count, check_render_mode, chosen_task
+from selfreg_gym.utils.arguments import check_count, check_name, check_render_mode, chosen_task
 
 __all__ = ["ToyText"]
 
@@ -44,8 +44,7 @@ class ToyText(gym.Env[str, str]):
     """Split -> number of tasks."""
 
     def __init__(self, *, split: str, max_steps: int, clock: bool, render_mode: str | None) -> None:
-        if split not in self.split_sizes:
-            raise UnknownNameError(f"split of {type(self).__name__}", split, tuple(self.split_sizes))
+        check_name(f"split of {type(self).__name__}", split, tuple(self.split_sizes))
         self.observation_space, self.action_space = FreeText(), FreeText(100)
         self.split, self.max_steps = split, check_count("max_steps", max_steps)
         self.clock, self.render_mode = bool(clock), check_render_mode(render_mode, self)

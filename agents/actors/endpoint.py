@@ -22,10 +22,10 @@ from selfreg_gym.endpoint.strategies import (
     choose_strategy,
     strategy_function,
 )
-from selfreg_gym.errors import EndpointError, InvalidArgumentError, UnknownNameError, shown
+from selfreg_gym.errors import EndpointError, InvalidArgumentError, shown
 from selfreg_gym.intervention_env.building import check_seed
 from selfreg_gym.types import Act, Decision
-from selfreg_gym.utils.arguments import check_count, check_flag, check_number
+from selfreg_gym.utils.arguments import check_count, check_flag, check_name, check_number
 
 __all__ = ["EndpointActor"]
 
@@ -89,10 +89,8 @@ class EndpointActor:
                 stacklevel=2,
             )
             strategy = server.pop("way")
-        if strategy not in ("auto", *STRATEGIES):
-            raise UnknownNameError("strategy of an endpoint", strategy, ("auto", *STRATEGIES))
-        if api not in _APIS:
-            raise UnknownNameError("api of an endpoint", api, _APIS)
+        check_name("strategy of an endpoint", strategy, ("auto", *STRATEGIES))
+        check_name("api of an endpoint", api, _APIS)
         temperature = check_number("temperature", temperature, high=1e6)
         max_tokens = check_count("max_tokens", max_tokens, high=10**6)
         reasoning, nearest = check_flag("reasoning", reasoning), check_flag("nearest", nearest)

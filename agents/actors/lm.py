@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from selfreg_gym.errors import CheckpointError, InvalidArgumentError, UnknownNameError
+from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.types import Act, Decision
+from selfreg_gym.utils.arguments import check_name
 
 if TYPE_CHECKING:
     from selfreg_gym.lm.scoring import CandidateScorer
@@ -69,8 +70,7 @@ class LM:
         memo: int = 50_000,
         scoring: str = "auto",
     ) -> None:
-        if mode not in _MODES:
-            raise UnknownNameError("actor mode", mode, _MODES)
+        check_name("actor mode", mode, _MODES)
         if not (np.isfinite(temperature) and temperature >= 0):
             raise InvalidArgumentError(f"temperature must be a number of at least 0, received {temperature!r}.")
         if max_new_tokens is None:

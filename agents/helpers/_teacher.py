@@ -43,10 +43,6 @@ class TeacherGains(NamedTuple):
         """K."""
         return int(self.values.shape[2])
 
-    def at_prices(self) -> np.ndarray:
-        """The gains dS - r dM, float32 ``(n, P, K)``."""
-        return self.values[..., 0] - np.asarray(self.prices, np.float32)[:, None] * self.values[..., 1]
-
 
 def teacher_gains(teacher: Any, table: DecisionTable) -> TeacherGains:
     """The teacher's gains at the decisions of a table.

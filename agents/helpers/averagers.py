@@ -10,11 +10,12 @@ import numpy as np
 from selfreg_gym.agents.helpers._students import curve_of
 from selfreg_gym.agents.helpers._values import ValuesHelper
 from selfreg_gym.averagers import HiddenLayers, LearnedValues, fit_averagers, solve_averagers
-from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.fitted import FittedFrontier
 from selfreg_gym.fitted.solve import logged_decisions
 from selfreg_gym.inputs import DecisionTable, InputEncoder, action_kinds_of
 from selfreg_gym.store.source import checked_source
+from selfreg_gym.utils.arguments import check_name
 
 __all__ = ["Averagers"]
 
@@ -63,8 +64,7 @@ class Averagers(ValuesHelper):
             UnknownNameError: an unknown representation or input.
             InvalidArgumentError: both or neither of ``teacher`` and ``inputs``, or a teacher without an encoder.
         """
-        if representation not in _REPRESENTATIONS:
-            raise UnknownNameError("representation", representation, _REPRESENTATIONS)
+        check_name("representation", representation, _REPRESENTATIONS)
         has_inputs = isinstance(inputs, InputEncoder) or bool(inputs)
         if (teacher is None) != has_inputs:
             raise InvalidArgumentError("deep averagers need a teacher, or names of inputs, and not both.")

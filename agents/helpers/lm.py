@@ -246,7 +246,7 @@ class LMHelper(GainHelper):
         return None if np.ndim(observation) == 1 else len(observation)
 
     def save_pretrained(self, path: str | Path) -> None:
-        """Write weights (safetensors), tokenizer, encoder, model card and, last, ``helper.json``."""
+        """Write weights, tokenizer, encoder, model card and, last, ``helper.json``, which marks it as complete."""
         from selfreg_gym.agents.helpers._lm_export import write_gain_card
         from selfreg_gym.lm.gain_model import save_head
         from selfreg_gym.utils.files import set_default_modes
@@ -283,6 +283,7 @@ class LMHelper(GainHelper):
         """Load what :meth:`save_pretrained` wrote.
 
         Args:
+            path: the folder.
             dtype, device: of the backbone; None: those of its training (the CPU if that device does not exist).
             seed: seed of the coins at the ends of the axis of prices.
             memo: number of prompts whose features are kept in memory.

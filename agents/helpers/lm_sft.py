@@ -259,7 +259,7 @@ class LMSFTHelper(Helper):
         return best_action(self.logits(observations), self.offset, self.offset_weights), state
 
     def save_pretrained(self, path: str | Path) -> None:
-        """Write weights (safetensors), tokenizer, model card and, last, ``helper.json``: its folder is complete."""
+        """Write weights (safetensors), tokenizer, model card and, last, ``helper.json``, which marks it as complete."""
         from selfreg_gym.agents.helpers._lm_export import write_model_card
         from selfreg_gym.utils.files import set_default_modes
 
@@ -280,6 +280,7 @@ class LMSFTHelper(Helper):
         """Load what :meth:`save_pretrained` wrote.
 
         Args:
+            path: the folder.
             dtype, device: None: those of its training (the CPU if that device does not exist).
             memo: number of (observation, budget) whose logits are kept in memory.
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfreg_gym.agents.helpers._choice import AsksOne
-from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.helper import Reference
 from selfreg_gym.types import Intervention
-from selfreg_gym.utils.arguments import check_number
+from selfreg_gym.utils.arguments import check_name, check_number
 
 if TYPE_CHECKING:
     from selfreg_gym.prm.model import ProcessRewardModel
@@ -58,8 +58,7 @@ class PRMThreshold(AsksOne):
             raise InvalidArgumentError(
                 f"PRMThreshold needs a process reward model (score(observations)), received {type(prm).__name__}."
             )
-        if scope not in _SCOPES:
-            raise UnknownNameError("scope of a threshold", scope, _SCOPES)
+        check_name("scope of a threshold", scope, _SCOPES)
         if isinstance(threshold, bool | str) or not np.isfinite(threshold):
             raise InvalidArgumentError(f"the threshold must be a number, received threshold={threshold!r}.")
         self.prm = prm

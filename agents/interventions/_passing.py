@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from selfreg_gym.agents.interventions._base_actor import CallingActor
+from selfreg_gym.agents.interventions._calling_actor import CallingActor
 from selfreg_gym.intervention_env.asking import ask
 from selfreg_gym.types import Act, Actor, Decision
 from selfreg_gym.utils.arguments import check_number

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from selfreg_gym import registry
-from selfreg_gym.agents.interventions._base_actor import CallingActor, CallsActor
+from selfreg_gym.agents.interventions._calling_actor import CallingActor, CallsActor
 from selfreg_gym.agents.interventions._other_state import other_state
 from selfreg_gym.errors import InvalidArgumentError, SetupError, shown
 from selfreg_gym.intervention_env.asking import ask

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from selfreg_gym.agents.interventions._base_actor import CallingActor, CallsActor
+from selfreg_gym.agents.interventions._calling_actor import CallingActor, CallsActor
 from selfreg_gym.agents.interventions._samples import Samples, draw
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError, TaskContractError
 from selfreg_gym.search.leaf_values import KINDS, LeafValue, leaf_value

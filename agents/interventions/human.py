@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from selfreg_gym import registry
-from selfreg_gym.agents.interventions._base_actor import CallsActor
+from selfreg_gym.agents.interventions._calling_actor import CallsActor
 from selfreg_gym.agents.interventions._passing import PASS, Passing
 
 __all__ = ["Human"]

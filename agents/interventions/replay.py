@@ -8,11 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from selfreg_gym.agents.interventions._base_actor import CallingActor, CallsActor
-from selfreg_gym.errors import InvalidArgumentError, TaskContractError, UnknownNameError, shown
+from selfreg_gym.agents.interventions._calling_actor import CallingActor, CallsActor
+from selfreg_gym.errors import InvalidArgumentError, TaskContractError, shown
 from selfreg_gym.store.rollouts import Rollouts
 from selfreg_gym.types import Act, Decision, Episode
-from selfreg_gym.utils.arguments import check_flag
+from selfreg_gym.utils.arguments import check_flag, check_name
 
 __all__ = ["Replay"]
 
@@ -163,8 +163,7 @@ class Replay(CallsActor):
         name: str = "replay",
         cost: float = 1.0,
     ) -> None:
-        if otherwise not in OTHERWISE:
-            raise UnknownNameError("value of otherwise", otherwise, OTHERWISE)
+        check_name("value of otherwise", otherwise, OTHERWISE)
         same_seed, only_successful = check_flag("same_seed", same_seed), check_flag("only_successful", only_successful)
         super().__init__(
             _Replayed(_Source(_checked(source), same_seed, only_successful), otherwise), name=name, cost=cost

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from selfreg_gym.agents.interventions._base_actor import CallingActor, CallsActor
+from selfreg_gym.agents.interventions._calling_actor import CallingActor, CallsActor
 from selfreg_gym.agents.interventions._samples import Samples, draw
 from selfreg_gym.types import Act, Actor, Decision
 from selfreg_gym.utils.arguments import check_count

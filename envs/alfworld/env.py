@@ -10,8 +10,8 @@ from selfreg_gym.envs._text_game import GameState, TextGame
 from selfreg_gym.envs.alfworld.engine import PACKAGE, Engine
 from selfreg_gym.envs.alfworld.games import SPLITS, TASK_TYPES, data_folder, game_files
 from selfreg_gym.envs.alfworld.planner import plan_within
-from selfreg_gym.errors import InvalidArgumentError, TaskContractError, UnknownNameError, shown
-from selfreg_gym.utils.arguments import check_flag, check_number
+from selfreg_gym.errors import InvalidArgumentError, TaskContractError, shown
+from selfreg_gym.utils.arguments import check_flag, check_name, check_number
 from selfreg_gym.utils.optional_packages import optional_package
 
 __all__ = ["ALFWorld"]
@@ -91,13 +91,11 @@ class ALFWorld(TextGame):
         invalid_action: str = "noop",
         render_mode: str | None = None,
     ) -> None:
-        if split not in SPLITS:
-            raise UnknownNameError("split of ALFWorld", split, SPLITS)
+        check_name("split of ALFWorld", split, SPLITS)
         if isinstance(task_types, str) or not task_types:
             raise InvalidArgumentError(f"task_types must be a sequence of names, received {shown(task_types)}.")
         for name in task_types:
-            if name not in TASK_TYPES:
-                raise UnknownNameError("type of ALFWorld task", name, TASK_TYPES)
+            check_name("type of ALFWorld task", name, TASK_TYPES)
         check_flag("page", page)
         optional_package("textworld", **PACKAGE)
         self._files = game_files(data_folder(data), split, tuple(task_types))

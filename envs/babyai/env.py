@@ -18,9 +18,16 @@ from selfreg_gym.envs.babyai.situation import Pose, Situation, feature_key, situ
 from selfreg_gym.envs.babyai.state import LevelState, StateReader
 from selfreg_gym.envs.babyai.vector import vector as vector_of
 from selfreg_gym.envs.babyai.view import View, look
-from selfreg_gym.errors import EpisodeOverError, InvalidArgumentError, NotResetError, UnknownNameError, shown
+from selfreg_gym.errors import EpisodeOverError, InvalidArgumentError, NotResetError, shown
 from selfreg_gym.spaces import FreeText
-from selfreg_gym.utils.arguments import check_count, check_flag, check_invalid_action, check_render_mode, chosen_task
+from selfreg_gym.utils.arguments import (
+    check_count,
+    check_flag,
+    check_invalid_action,
+    check_name,
+    check_render_mode,
+    chosen_task,
+)
 
 __all__ = ["BabyAI", "Snapshot"]
 
@@ -113,8 +120,7 @@ class BabyAI(gym.Env[str, str]):
         render_mode: str | None = None,
     ) -> None:
         self.levels = _checked_levels(levels)
-        if split not in SPLITS:
-            raise UnknownNameError("split of BabyAI", split, SPLITS)
+        check_name("split of BabyAI", split, SPLITS)
         self.split, self.vector = split, check_flag("vector", vector)
         self.invalid_action = check_invalid_action(invalid_action)
         self.render_mode = check_render_mode(render_mode, self)
@@ -308,6 +314,5 @@ def _checked_levels(levels: Any) -> tuple[str, ...]:
             f"levels must be the name of a level such as 'GoToLocal', or a list of names, received {shown(levels)}."
         )
     for name in names:
-        if name not in level_names():
-            raise UnknownNameError("level of BabyAI", name, level_names())
+        check_name("level of BabyAI", name, level_names())
     return tuple(names)

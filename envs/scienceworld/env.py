@@ -10,7 +10,7 @@ from selfreg_gym.envs.scienceworld.expert import Played, advice, place_of
 from selfreg_gym.envs.scienceworld.simulator import Seen, Simulator, gold_path, jar
 from selfreg_gym.envs.scienceworld.variations import SPLITS, VARIATIONS
 from selfreg_gym.errors import InvalidArgumentError, TaskContractError, UnknownNameError, shown
-from selfreg_gym.utils.arguments import check_count, check_number
+from selfreg_gym.utils.arguments import check_count, check_name, check_number
 
 __all__ = ["ScienceWorld"]
 
@@ -89,10 +89,8 @@ class ScienceWorld(TextGame):
         time_limit: float = 120.0,
         render_mode: str | None = None,
     ) -> None:
-        if task not in (*VARIATIONS, "all"):
-            raise UnknownNameError("task of ScienceWorld", task, (*VARIATIONS, "all"))
-        if split not in SPLITS:
-            raise UnknownNameError("split of ScienceWorld", split, SPLITS)
+        check_name("task of ScienceWorld", task, (*VARIATIONS, "all"))
+        check_name("split of ScienceWorld", split, SPLITS)
         if not isinstance(simplification, str):
             raise InvalidArgumentError(f"simplification must be a str, received {shown(simplification)}.")
         for name in simplification.split(",") if simplification not in ("", "easy") else ():

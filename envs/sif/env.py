@@ -22,7 +22,7 @@ from selfreg_gym.envs.sif.vector import vector as vector_of
 from selfreg_gym.envs.sif.world import MAX_DECISIONS, MAX_STEPS, World
 from selfreg_gym.errors import EpisodeOverError, InvalidArgumentError, NotResetError, UnknownNameError
 from selfreg_gym.spaces import FreeText
-from selfreg_gym.utils.arguments import check_flag, check_invalid_action, check_render_mode
+from selfreg_gym.utils.arguments import check_flag, check_invalid_action, check_name, check_render_mode
 
 __all__ = ["SIF", "Snapshot"]
 
@@ -140,10 +140,8 @@ class SIF(gym.Env[str, str]):
         keys: bool = True,
         render_mode: str | None = None,
     ) -> None:
-        if kind not in (*KINDS, "mixed"):
-            raise UnknownNameError("kind of SIF task", kind, (*KINDS, "mixed"))
-        if split not in SPLITS:
-            raise UnknownNameError("split of SIF", split, SPLITS)
+        check_name("kind of SIF task", kind, (*KINDS, "mixed"))
+        check_name("split of SIF", split, SPLITS)
         self.kind, self.split = kind, split
         self.invalid_action = check_invalid_action(invalid_action)
         self.render_mode = check_render_mode(render_mode, self)

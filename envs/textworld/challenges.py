@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.utils.arguments import check_name
 
 __all__ = ["CHALLENGES", "SPLITS", "Challenge", "game_seed"]
 
@@ -51,8 +52,7 @@ class Challenge:
             InvalidArgumentError: a value that is not allowed.
         """
         for name, value in given.items():
-            if name not in self.settings:
-                raise UnknownNameError(f"setting of {self.name}", name, self.settings)
+            check_name(f"setting of {self.name}", name, self.settings)
             if type(value) is not type(self.settings[name]) or value not in self.choices[name]:
                 raise InvalidArgumentError(
                     f"{name} of {self.name} must be one of {_range(self.choices[name])}, received {name}={value!r}."

@@ -9,8 +9,7 @@ from selfreg_gym.envs._text_game import GameState, TextGame
 from selfreg_gym.envs.textworld.challenges import CHALLENGES, SPLITS, game_seed
 from selfreg_gym.envs.textworld.engine import Engine, Position, clean
 from selfreg_gym.envs.textworld.games import PACKAGE, game_file
-from selfreg_gym.errors import UnknownNameError
-from selfreg_gym.utils.arguments import check_flag
+from selfreg_gym.utils.arguments import check_flag, check_name
 from selfreg_gym.utils.optional_packages import optional_package
 
 __all__ = ["TextWorld"]
@@ -105,10 +104,8 @@ class TextWorld(TextGame):
         invalid_action: str = "noop",
         render_mode: str | None = None,
     ) -> None:
-        if challenge not in CHALLENGES:
-            raise UnknownNameError("challenge of TextWorld", challenge, CHALLENGES)
-        if split not in SPLITS:
-            raise UnknownNameError("split of TextWorld", split, SPLITS)
+        check_name("challenge of TextWorld", challenge, CHALLENGES)
+        check_name("split of TextWorld", split, SPLITS)
         check_flag("goal_only", goal_only)
         check_flag("page", page)
         optional_package("textworld", **PACKAGE)

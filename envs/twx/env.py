@@ -20,13 +20,13 @@ from selfreg_gym.errors import (
     EpisodeOverError,
     InvalidArgumentError,
     NotResetError,
-    UnknownNameError,
 )
 from selfreg_gym.spaces import FreeText
 from selfreg_gym.utils.arguments import (
     check_count,
     check_flag,
     check_invalid_action,
+    check_name,
     check_number,
     check_render_mode,
     chosen_task,
@@ -106,8 +106,7 @@ class TWX(gym.Env[str, str]):
     * ``params`` (dict): parameters of the game in place of those in :data:`selfreg_gym.envs.twx.games.GAMES`.
     * ``max_steps`` (int, default 50): steps per episode.
     * ``list_actions`` (bool, default False): list the admissible actions in the observation, for actors that write
-    their
-      answer.
+      their answer.
     * ``invalid_action``: ``"terminate"`` (default) or ``"noop"``.
     * ``vector`` (bool, default False): add ``info["feature_vector"]``, float32 ``(20,)``: what the player knows as
       numbers (:data:`selfreg_gym.envs.twx.features.VECTOR`).
@@ -157,8 +156,7 @@ class TWX(gym.Env[str, str]):
             ("game of TextWorldExpress", game, GAMES),
             ("split of TextWorldExpress", split, SPLITS),
         ):
-            if value not in choices:
-                raise UnknownNameError(what, value, choices)
+            check_name(what, value, choices)
         self.game, self.split = game, split
         self.invalid_action = check_invalid_action(invalid_action)
         self.render_mode = check_render_mode(render_mode, self)

@@ -56,11 +56,11 @@ def _fetch(now: Situation, wanted: Sequence[str]) -> Iterable[str]:
         elif thing.closed and thing.name != item:
             yield f"open {thing.name}"
         else:
-            yield from _make_room(now, wanted)
+            yield from _make_room(now)
             yield f"take {noun(item)}"
 
 
-def _make_room(now: Situation, wanted: Sequence[str]) -> Iterable[str]:
+def _make_room(now: Situation) -> Iterable[str]:
     """The action of putting down something that is not needed, if no more can be carried."""
     limit = re.search(r"maximum capacity is (\d+)", now.reply.inventory)
     carried = now.world.known.carried

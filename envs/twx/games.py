@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from selfreg_gym.envs.twx.simulator import Start
-from selfreg_gym.errors import InvalidArgumentError, UnknownNameError, shown
+from selfreg_gym.errors import InvalidArgumentError, shown
+from selfreg_gym.utils.arguments import check_name
 
 __all__ = ["GAMES", "SPLITS", "Game", "parameters_of", "start_of"]
 
@@ -82,8 +83,7 @@ def parameters_of(game: str, own: Mapping[str, Any] | None) -> dict[str, int]:
             f"params must be a dict of parameters of the game such as {dict(known)}, received {shown(own)}."
         )
     for name, value in own.items():
-        if name not in known:
-            raise UnknownNameError(f"parameter of the game {game!r}", name, known)
+        check_name(f"parameter of the game {game!r}", name, known)
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 1_000:
             raise InvalidArgumentError(
                 f"a parameter of a game must be an integer from 0 to 1000, received {name}={shown(value)}."

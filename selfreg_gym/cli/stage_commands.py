@@ -90,7 +90,7 @@ def run_command(
     update: Update = False,
     redo: Redo = False,
 ) -> None:
-    """Run the whole method: collect, train the PRM, fit, solve, label, train, calibrate, select, evaluate, report.
+    """Run the whole method: collect, train the PRM, solve, fit values, train, calibrate, select, evaluate, report.
 
     Stages that are up to date are skipped, so after Ctrl-C the same command continues.
 
@@ -157,7 +157,7 @@ def fit_values_command(out: Out = None, redo: Redo = False) -> None:
 
 @app.command("train-helper", cls=Command)
 def train_helper_command(out: Out = None, redo: Redo = False) -> None:
-    """Fine-tune the helper, into helper/; one that learns from labels after the stage that makes them (labels.jsonl).
+    """Fine-tune the helper, into helper/. If it learns from labels, they are made first, into labels.jsonl.
 
     The RL algorithms of the config (rl.algorithms) are also trained, into rl/.
 
@@ -172,7 +172,7 @@ def evaluate_command(out: Out = None, redo: Redo = False) -> None:
 
     The deployable helper that the report presents is selected on the validation splits, into selection.json.
 
-    Each file in agents/helpers/ is a helper and is part of the comparison.
+    The helpers are those of evaluate.helpers; if it is empty, all for which the run has the necessary files.
 
     - `selfreg evaluate --out runs/mine`
     """

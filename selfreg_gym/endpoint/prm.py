@@ -45,7 +45,7 @@ class EndpointPRM:
         """P(success) of N observations, ``(N,)``.
 
         Raises:
-            EndpointError: a request failed for good.
+            EndpointError: a request failed at every attempt.
         """
         return probabilities(self.connection, self.question, observations)[:, 1]
 

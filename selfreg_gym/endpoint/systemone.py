@@ -95,7 +95,7 @@ def probabilities(connection: Connection, question: Question, states: Sequence[s
     """Probabilities of R outcomes for N states, ``(N, R)``.
 
     Raises:
-        EndpointError: one of the requests failed for good.
+        EndpointError: one of the requests failed at every attempt.
     """
     requests = [Request(SYSTEMONE, question.body(one), check=lambda answer: question.read(answer[0])) for one in states]
     rows = []

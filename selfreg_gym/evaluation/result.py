@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from selfreg_gym.errors import ConfigError, InvalidArgumentError, UnknownNameError
+from selfreg_gym.errors import ConfigError, InvalidArgumentError
 from selfreg_gym.evaluation.bootstrap import Estimate
 from selfreg_gym.evaluation.comparison import EqualUsage, Recovery, at_equal_usage, compare_all, recovery
 from selfreg_gym.evaluation.curve_estimates import describe_all
@@ -21,7 +21,7 @@ from selfreg_gym.evaluation.selection import helper_selections, knob_selections
 from selfreg_gym.evaluation.split_results import SplitResults, registered_description
 from selfreg_gym.evaluation.table import EpisodeTable
 from selfreg_gym.helper import HelperDescription, HelperKey
-from selfreg_gym.utils.arguments import is_number
+from selfreg_gym.utils.arguments import check_name, is_number
 from selfreg_gym.utils.files import write_text
 from selfreg_gym.utils.json_text import dumps, finite, read_object
 
@@ -74,8 +74,7 @@ class Evaluation:
             if len(self.tables) != 1:
                 raise InvalidArgumentError(f"give a split: this evaluation has {', '.join(self.tables)}.")
             return next(iter(self._results.values()))
-        if split not in self.tables:
-            raise UnknownNameError("split", split, self.tables)
+        check_name("split", split, self.tables)
         return self._results[split]
 
     def table(self, split: str | None = None) -> EpisodeTable:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfreg_gym.errors import UnknownNameError
 from selfreg_gym.helper import Helper
+from selfreg_gym.utils.arguments import check_name
 from selfreg_gym.utils.episode_draws import EpisodeDraws
 
 __all__ = ["RULES", "Explorer", "explore"]
@@ -40,8 +40,7 @@ class Explorer(Helper):
     seed: int
 
     def __init__(self, frontier: Any, *, rule: str, seed: int = 0) -> None:
-        if rule not in RULES:
-            raise UnknownNameError("rule of exploration", rule, RULES)
+        check_name("rule of exploration", rule, RULES)
         self.frontier, self.rule, self.seed = frontier, rule, seed
 
     def begin_episodes(self, state: Any, starts: NDArray[np.bool_], keys: NDArray[np.int64]) -> Any:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from selfreg_gym.fitted.shape import non_increasing
+from selfreg_gym.fitted.isotonic import non_increasing
 from selfreg_gym.utils.random_streams import BOOTSTRAP, stream
 
 __all__ = ["Estimates", "estimate"]

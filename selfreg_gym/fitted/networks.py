@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from selfreg_gym.fitted.isotonic import non_increasing
 from selfreg_gym.fitted.packed import Batch, PackedInputs, plain
 from selfreg_gym.fitted.prices import interpolation
-from selfreg_gym.fitted.shape import non_increasing
 
 __all__ = ["Networks", "chunks", "input_scale", "mean_values"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from selfreg_gym.fitted.shape import non_increasing
+from selfreg_gym.fitted.isotonic import non_increasing
 
 __all__ = ["first_prices", "interpolation", "relocated_prices"]
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from selfreg_gym.fitted.shape import non_increasing
+from selfreg_gym.fitted.isotonic import non_increasing
 
 __all__ = ["Backward", "chosen", "greedy", "policy_values", "trace_targets"]
 

@@ -61,14 +61,14 @@ def fork(
     (:mod:`selfreg_gym.forks.task`), so their differences have smaller intervals. A result is a function of the
     state, ``seed`` and the arguments of the policy: neither other states nor ``num_envs`` nor ``workers`` change it.
 
-    Facts that are hidden from the actor are those of the recorded episode. The mean over states that were reached by
-    playing is an unbiased estimate for these states; a single value holds for its hidden facts.
+    Facts that are hidden from the actor are those of the recorded episode. So the value of one state holds only for the
+    hidden facts of its episode. The mean over states that were reached by playing is an unbiased estimate.
 
     Args:
         env: keyword arguments of ``selfreg/Intervention-v0``; or a live intervention env whose task was made from an
             id, which is not changed.
-        states: from :func:`selfreg_gym.forks.stored_states` or :func:`selfreg_gym.forks.live_states`; None: those that
-            the live env ``env`` is at.
+        states: from :func:`selfreg_gym.forks.stored_states` or :func:`selfreg_gym.forks.live_states`; None: the
+            current states of the live env ``env``.
         first_actions: F first actions, each an action or a sequence of actions; default: 0 (nohelp), 1, ..., K. An
             action of a call that lasts several steps stands for the whole call.
         then: the helper that is followed afterwards; None is nohelp to the end of the episode. At a live state it
@@ -80,7 +80,7 @@ def fork(
         retries: repetitions of a continuation in which an actor or ``then`` failed.
         deterministic: passed to ``then.predict``.
         resume: a JSON file for unfinished work. Finished states are written to it, and read from it by the same call
-            after an interruption. It stays when all states are finished.
+            after an interruption. The file is kept when all states are finished.
         progress: draw a progress bar.
 
     Returns:

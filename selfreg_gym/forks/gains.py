@@ -44,7 +44,7 @@ class GainCheck(NamedTuple):
 
 
 def table_gains(policy: MixedPolicy, states: Sequence[ForkState]) -> tuple[np.ndarray, np.ndarray]:
-    """Success and usage of each intervention minus those of nohelp, by a solved table and followed by its policy.
+    """Success and usage of each intervention minus those of nohelp by a solved table, if its policy is followed.
 
     Args:
         policy: a policy or mixture; the gains are the mean over its policies.
@@ -69,7 +69,9 @@ def table_gains(policy: MixedPolicy, states: Sequence[ForkState]) -> tuple[np.nd
 
 
 def fitted_gains(policy: FittedPolicy, table: DecisionTable) -> tuple[np.ndarray, np.ndarray]:
-    """The same by fitted values, as the mean over the policies of a mixture.
+    """Success and usage of each intervention minus those of nohelp by fitted values, if a policy of them is followed.
+
+    For a mixture they are the mean over its policies.
 
     Args:
         policy: of :meth:`selfreg_gym.FittedFrontier.policy`; a component that never or always asks counts at the
@@ -98,7 +100,7 @@ def check_gains(
 ) -> GainCheck:
     """Compare predicted gains in success with those of forks, state by state.
 
-    The forks must be followed by the policy that the prediction is for.
+    The forks must follow the policy for which the gains are predicted.
 
     Args:
         forks: the measured continuations.

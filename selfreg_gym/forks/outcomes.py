@@ -17,7 +17,7 @@ from selfreg_gym.utils.json_text import dumps, read_object
 __all__ = ["Outcome", "Work"]
 
 
-_SECONDS = 10.0  # between two times of writing, since all finished states are written each time
+_SECONDS = 10.0  # between two writes, because each of them writes all finished states
 
 
 class Outcome(NamedTuple):
@@ -44,7 +44,7 @@ class Work:
         shape: (S, F, R).
         interventions: K.
         path: the file, or None.
-        identity: a text that differs for calls with other results.
+        identity: a text that is different for calls with different results.
 
     Attributes:
         arrays: those of :class:`selfreg_gym.forks.Forks`.
@@ -82,7 +82,7 @@ class Work:
         return [(i, state) for i, state in enumerate(self.states) if self.left[i]]
 
     def add(self, outcome: Outcome) -> None:
-        """Keep an outcome; write the file if its state is finished and the last time is over ten seconds ago."""
+        """Keep an outcome; write the file if its state is finished and the last write was over ten seconds ago."""
         at = (outcome.state, outcome.first, outcome.repetition)
         for name in self.arrays:
             self.arrays[name][at] = getattr(outcome, name)

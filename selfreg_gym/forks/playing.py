@@ -30,7 +30,7 @@ __all__ = ["FirstActions", "ForkEnv"]
 
 
 class _Recorded:
-    """An actor that repeats the recorded acts, and is asked from the state on."""
+    """Repeats the recorded acts of an actor up to the state, and calls the actor from there on."""
 
     def __init__(self, actor: Any, who: int) -> None:
         self.actor, self.who = actor, who
@@ -54,7 +54,7 @@ class _Recorded:
         logprobs = None if known is None else tuple(min(float(x), 0.0) for x in known)
         if self.who == step.action:
             return Act(step.action_text, logprobs=logprobs, tokens=step.tokens, cost=step.reported_cost)
-        return None if logprobs is None else Act("", logprobs=logprobs)  # asked ahead of a step with help
+        return None if logprobs is None else Act("", logprobs=logprobs)  # what the actor would do at a step with help
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Recorded:
         return self

@@ -1,11 +1,11 @@
 """``Forks``: what the continuations of each state achieved, and the value of help with its interval.
 
-The difference of two first actions is *paired*: both have the same random numbers in each repetition. The interval of a
-difference of success rates over R repetitions, with b repetitions that only the first action wins and c that only the
-other wins, is that of Bonett and Price (2012, "Adjusted Wald confidence interval for a difference of binomial
-proportions based on paired data", J. Educational and Behavioral Statistics 37): with ``p = (b + 1) / (R + 2)`` and
-``q = (c + 1) / (R + 2)`` it is ``p - q -+ z sqrt((p + q - (p - q)^2) / (R + 2))``. It has a width above 0 if all
-repetitions end alike. A difference of costs has Student's interval.
+The difference of two first actions is *paired*: both have the same random numbers in each repetition. Of R repetitions,
+let b be those in which only the first action succeeds, and c those in which only the other does. With
+``p = (b + 1) / (R + 2)`` and ``q = (c + 1) / (R + 2)`` the interval of the difference of success rates is
+``p - q -+ z sqrt((p + q - (p - q)^2) / (R + 2))`` (Bonett and Price 2012, "Adjusted Wald confidence interval for a
+difference of binomial proportions based on paired data", J. Educational and Behavioral Statistics 37). It has a width
+above 0 also if all repetitions have the same outcome. A difference of costs has Student's interval.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Forks:
 
     @property
     def note(self) -> str:
-        """What the repetitions vary."""
+        """What differs between the repetitions."""
         if self.reseeded:
             return "The repetitions differ in the random numbers of task, actors and helper."
         return (
@@ -169,7 +169,7 @@ class Forks:
 
         Keys: ``task_id, seed, t, steps_left, state_key, first_actions, repetitions, success, success_low,
         success_high`` (Wilson's interval), ``cost, steps``, one ``calls:NAME`` per intervention, and ``gain, gain_low,
-        gain_high, gain_cost``: the paired difference from the first of the first actions.
+        gain_high, gain_cost``: the paired difference from ``first_actions[0]``.
         """
         found = []
         gains = [self.differences(first, self.first_actions[0]) for first in self.first_actions]
@@ -239,7 +239,7 @@ class Forks:
         try:
             states = [ForkState(**{name: one[name] for name in _STATE}) for one in found["states"]]
             first = tuple(tuple(one) for one in found["first_actions"])
-            if "first_steps" not in found:  # they are from before calls of several steps were counted
+            if "first_steps" not in found:  # written before calls of several steps existed
                 counts = np.array([len(one) for one in first]).reshape(-1, 1)
                 found["first_steps"] = np.minimum(np.array(found["steps"], int), counts)
             arrays: dict[str, Any] = {name: np.array(found[name], kind) for name, kind in _ARRAYS.items()}

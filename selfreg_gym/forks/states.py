@@ -161,7 +161,7 @@ def choose_rows(
 
 
 def live_states(env: Any) -> list[ForkState]:
-    """The states that the episodes in progress of an intervention env are at (single or vector, possibly wrapped).
+    """The current states of the episodes in progress of an intervention env (single or vector, possibly wrapped).
 
     The state of wrappers around the env is not part of them.
 

@@ -45,7 +45,7 @@ class ForkTask(gym.Wrapper[str, str, str, str]):
     """A text task whose episodes are forks; ``reset(options={"episode": number})`` begins one of the table.
 
     A planner that reseeds the task, or resets it to an episode of its own, has left the fork until it restores a
-    snapshot: its steps do not get the random streams of the fork, which would show it the events to come.
+    snapshot: its steps do not get the random streams of the fork, which would show it the future events.
 
     Attributes:
         num_episodes: the largest index while the env is made, so that the env accepts the numbers of forks; then that

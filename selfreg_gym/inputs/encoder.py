@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError, UnknownNameError, shown
+from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.inputs.blocks import Block
 from selfreg_gym.inputs.counts import Calls, StepsLeft
 from selfreg_gym.inputs.embedding import Embedding
@@ -18,6 +18,7 @@ from selfreg_gym.inputs.signals import ActorSignals
 from selfreg_gym.inputs.success_probability import SuccessProbability
 from selfreg_gym.inputs.table import DecisionTable
 from selfreg_gym.types import Act
+from selfreg_gym.utils.arguments import check_name
 from selfreg_gym.utils.files import atomic_path
 from selfreg_gym.utils.model_record import INFO, ModelRecord, Rule, integer, reading_arrays
 
@@ -180,8 +181,7 @@ class InputEncoder:
             UnknownNameError: an input that this encoder does not have.
         """
         for name in names:
-            if name not in self.names:
-                raise UnknownNameError("input of this encoder", name, self.names)
+            check_name("input of this encoder", name, self.names)
         return InputEncoder(
             [self._blocks[self.names.index(name)] for name in check_names(names)], interventions=self.interventions
         )
@@ -253,6 +253,5 @@ def check_names(names: Sequence[str]) -> tuple[str, ...]:
             f"inputs must be a sequence of different names such as ('features', 'steps_left'), received {shown(names)}."
         )
     for name in names:
-        if name not in INPUTS:
-            raise UnknownNameError("input", name, INPUTS)
+        check_name("input", name, INPUTS)
     return tuple(names)

@@ -33,7 +33,7 @@ ENV_KEYS = (
     "abort", "actor", "actor_kwargs", "call_timeout", "help_cost", "intervention_kwargs", "interventions",
     "max_episode_steps", "task", "task_kwargs",
 )  # fmt: skip
-"""The keyword arguments of an env, of which collection and evaluation make as many envs as they need."""
+"""The keyword arguments of an env. Collection and evaluation make several envs from them."""
 
 
 def check_env_kwargs(env: Mapping[str, Any], *, more: Sequence[str] = ()) -> None:

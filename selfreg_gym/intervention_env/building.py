@@ -133,8 +133,9 @@ def material(group: str, name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
     """The arguments of a registered class that can change its results.
 
     A class lists in ``immaterial`` the arguments that change only where and how fast it runs (a server's address, its
-    time-outs); a store or a run can be continued with other values of these. Two arguments ``X`` (an id) and
-    ``X_kwargs`` of an intervention, such as ``actor`` and ``adviser``, are those of an actor, of which the same holds.
+    time-outs); a store or a run can be continued with other values of these. If an argument ``X`` of an intervention is
+    the id of an actor, and ``X_kwargs`` are its arguments (``adviser``, ``adviser_kwargs``), the ``immaterial`` ones of
+    this actor are left out too.
     """
     try:
         immaterial = optional_member(registry.load(group, name), "immaterial") or ()
@@ -151,7 +152,7 @@ def material(group: str, name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
 def _check_task_arguments(task: str, kwargs: dict[str, Any]) -> None:
     """Compare the arguments of a task with its signature, except for ids with a module (``"module:Name-v0"``)."""
     spec = gym.registry.get(task)
-    kind = task_class(task)  # if the import of a registered task fails, the error has the distribution
+    kind = task_class(task)  # if the import of a registered task fails, the error names its distribution
     own = {key: value for key, value in kwargs.items() if key != "max_episode_steps"}  # gym.make's own
     if kind is not None:
         _check_arguments(f"task {task!r}", kind, {**(spec.kwargs if spec else {}), **own})
@@ -213,7 +214,7 @@ def build_task(
 
     Raises:
         UnknownNameError: no task has this id, or an argument does not exist.
-        InvalidArgumentError: arguments for a task env, a missing argument, or spaces that are not text.
+        InvalidArgumentError: arguments together with a task env, a missing argument, or spaces that are not text.
         RegistryError: the task's module cannot be imported, or its constructor raised.
     """
     if isinstance(task, str):

@@ -86,8 +86,8 @@ class History(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorArgs):
         self.keep_first = check_flag("keep_first", keep_first)
         if tokenizer is not None and tokens is None:
             raise InvalidArgumentError(
-                f"a tokenizer counts the tokens of a limit, received tokenizer={shown(tokenizer)} and tokens=None: "
-                "pass tokens=2000, for instance."
+                f"a tokenizer needs a limit of tokens, received tokenizer={shown(tokenizer)} and tokens=None: pass "
+                "tokens=2000, for instance."
             )
         self._count = _counter(tokenizer) if tokens is not None else None
         self.observation_space = FreeText(_MAX_CHARACTERS)
@@ -258,7 +258,7 @@ def _encoded(tokenizer: Any, text: str) -> int:
 
 
 def _counted(tokenizer: Callable[[str], Any], text: str) -> int:
-    """The number of tokens that a function of the user returns, or of which it returns a list or an encoding."""
+    """The number of tokens by a function of the user, which returns the number, the tokens, or an encoding."""
     found = tokenizer(text)
     if isinstance(found, Mapping):
         found = found.get("input_ids")

@@ -2,7 +2,7 @@
 
 The convention of ``gymnasium.vector.VectorEnv._add_info``: a dict of arrays with N entries, and for each key a boolean
 array ``_key``, True for the environments that have it; dicts are nested. ``_add_info`` takes a microsecond per value,
-as long as a step of a task; the functions here build whole arrays.
+about as long as a step of a small task; the functions here build whole arrays.
 """
 
 from __future__ import annotations

@@ -119,8 +119,8 @@ def privileged_names(env: Any) -> list[str]:
     """The names of an env's interventions that use facts which the actor cannot know, on its task.
 
     Args:
-        env: keyword arguments of ``selfreg/Intervention-v0``, or an env. For arguments that make no env the list is
-            empty; making the env raises.
+        env: keyword arguments of ``selfreg/Intervention-v0``, or an env. For invalid arguments the list is empty; the
+            error is raised when the env is made.
     """
     if not isinstance(env, Mapping):
         return _privileged(env.unwrapped.interventions, env.unwrapped.slots[0].task)
@@ -196,7 +196,7 @@ def for_task(agent: Any, task: Any) -> Any:
     """The actor or intervention for a task, by its optional method ``with_task``; unchanged if it has none.
 
     Args:
-        agent: an actor, or an intervention: one without ``with_task`` has the actor for the task.
+        agent: an actor or an intervention. An intervention without ``with_task`` gets its actor for the task.
         task: the env, or the id of the task.
 
     Raises:

@@ -45,8 +45,8 @@ class SB3VecEnv(VecEnv):
         mode = env.metadata.get("autoreset_mode")
         if mode is not AutoresetMode.SAME_STEP:
             raise InvalidArgumentError(
-                "Stable-Baselines3 resets in the same step: make the vector env with autoreset_mode='SameStep', "
-                f"received {mode}."
+                "Stable-Baselines3 needs a vector env that resets in the step in which an episode ends: make it with "
+                f"autoreset_mode='SameStep', received {mode}."
             )
         if isinstance(env.single_observation_space, gym.spaces.Text):
             raise InvalidArgumentError(

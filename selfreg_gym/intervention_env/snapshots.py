@@ -99,7 +99,7 @@ class LimitSnapshots(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructo
         return self.env.get_wrapper_attr("snapshot")(), tuple(limit._elapsed_steps for limit in self._limits)
 
     def restore(self, snapshot: Any) -> None:
-        """Restore the state in ``snapshot``, which :meth:`snapshot` returned for a task with as many time limits."""
+        """Restore the state that :meth:`snapshot` returned, for a task with the same number of time limits."""
         if not isinstance(snapshot, tuple) or len(snapshot) != 2 or len(snapshot[1]) != len(self._limits):
             raise InvalidArgumentError(
                 f"restore takes a snapshot that this task returned, received {type(snapshot).__name__}."

@@ -20,13 +20,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.labels.label_set import Labels
 from selfreg_gym.solver import Frontier, MixedPolicy, Solution
 from selfreg_gym.solver.arguments import checked_number
 from selfreg_gym.store.rollouts import Coded, Rollouts
 from selfreg_gym.store.source import RolloutSource, checked_source
 from selfreg_gym.transitions import TransitionModel
+from selfreg_gym.utils.arguments import check_name
 
 __all__ = ["BUDGETS", "label"]
 
@@ -73,8 +74,7 @@ def label(
             known state.
         UnknownNameError: an unknown ``scope``.
     """
-    if scope not in _SCOPES:
-        raise UnknownNameError("scope", scope, _SCOPES)
+    check_name("scope", scope, _SCOPES)
     mixtures = _mixtures(solution, budgets)
     model = mixtures[0][1].model if model is None else model
     if (sizes := {len(policy.policy) for _, mixture in mixtures for policy in mixture.policies}) != {model.n}:

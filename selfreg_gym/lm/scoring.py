@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.lm.batching import micro_batches, rows_per_forward
 from selfreg_gym.lm.chat_template import stop_tokens
 from selfreg_gym.lm.limits import match_tokenizer
@@ -25,6 +25,7 @@ from selfreg_gym.lm.memo import Memo, digest
 from selfreg_gym.lm.packing import Trie, build_trie
 from selfreg_gym.lm.scoring_paths import LONGEST_TREE, PATHS, SCORE_FUNCTIONS, best_path, window_of
 from selfreg_gym.lm.tokenizer import PromptEncoder
+from selfreg_gym.utils.arguments import check_name
 
 __all__ = ["CandidateScorer", "score_candidates"]
 
@@ -60,8 +61,7 @@ class CandidateScorer:
         memo: int = 50_000,
         decimals: int = 4,
     ) -> None:
-        if path not in PATHS:
-            raise UnknownNameError("scoring path", path, PATHS)
+        check_name("scoring path", path, PATHS)
         self.model = model
         self.encoder = PromptEncoder(tokenizer)
         self.limits = match_tokenizer(model, tokenizer)

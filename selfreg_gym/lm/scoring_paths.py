@@ -71,6 +71,7 @@ def best_path(model: Any, *, longest: float = math.inf, packed: bool = True) -> 
     The example is too short to reveal a sliding window, so the window is read from the configuration.
 
     Args:
+        model: a causal LM in eval mode.
         longest: tokens (prompt and trie) of the longest row to be scored. A window matters for longer rows only.
         packed: whether "tree" may be chosen.
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError, UnknownNameError, shown
+from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.evaluation.bootstrap import Estimate
 from selfreg_gym.off_policy.curves import Curve, estimate_of
 from selfreg_gym.off_policy.evaluating import Collected, evaluate_off_policy
 from selfreg_gym.off_policy.result import METHODS, OffPolicyEvaluation, OffPolicySupportError
-from selfreg_gym.utils.arguments import check_number
+from selfreg_gym.utils.arguments import check_name, check_number
 
 __all__ = ["Candidate", "Choice", "choose"]
 
@@ -101,10 +101,8 @@ def choose(
         OffPolicySupportError: the data support no candidate.
     """
     budget = check_number("a budget C (cost units per episode)", budget)
-    if by not in RULES:
-        raise UnknownNameError("rule of a choice", by, RULES)
-    if method not in METHODS:
-        raise UnknownNameError("off-policy method", method, METHODS)
+    check_name("rule of a choice", by, RULES)
+    check_name("off-policy method", method, METHODS)
     if not isinstance(candidates, Mapping) or not candidates:
         raise InvalidArgumentError(
             f"a choice needs at least one candidate, as a dict from names to helpers; received {shown(candidates)}."

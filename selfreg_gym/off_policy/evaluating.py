@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym.adapters import as_helper
-from selfreg_gym.errors import InvalidArgumentError, UnknownNameError, shown
+from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.evaluation.bootstrap import Design, Estimate, Z, student_factor, widening
 from selfreg_gym.helper import Helper
 from selfreg_gym.off_policy.behaviour import importance_weights, out_of_support
@@ -19,7 +19,7 @@ from selfreg_gym.off_policy.logged import Logged, read_episodes
 from selfreg_gym.off_policy.replay import replayed_actions
 from selfreg_gym.off_policy.result import METHODS, OffPolicyEstimate, OffPolicyEvaluation
 from selfreg_gym.types import Episode
-from selfreg_gym.utils.arguments import check_count, check_number
+from selfreg_gym.utils.arguments import check_count, check_name, check_number
 
 __all__ = ["Collected", "evaluate_off_policy"]
 
@@ -82,8 +82,7 @@ def evaluate_off_policy(
             f"methods must be a sequence of at least one of {', '.join(METHODS)}, received {shown(methods)}."
         )
     for method in methods:
-        if method not in METHODS:
-            raise UnknownNameError("off-policy method", method, METHODS)
+        check_name("off-policy method", method, METHODS)
     draws = check_count("draws", draws)
     min_effective = check_number("min_effective, a number of episodes,", min_effective)
     data = rollouts if isinstance(rollouts, Collected) else Collected.of(rollouts, inputs, folds, seed)

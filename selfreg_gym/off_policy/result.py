@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.evaluation.bootstrap import Estimate
+from selfreg_gym.utils.arguments import check_name
 
 __all__ = ["METHODS", "OffPolicyEstimate", "OffPolicyEvaluation", "OffPolicySupportError"]
 
@@ -80,8 +81,7 @@ class OffPolicyEvaluation:
 
     def __getitem__(self, method: str) -> OffPolicyEstimate:
         """The estimate of a method, supported or not."""
-        if method not in self.estimates:
-            raise UnknownNameError("off-policy method", method, self.estimates)
+        check_name("off-policy method", method, self.estimates)
         return self.estimates[method]
 
     @property

@@ -1,4 +1,4 @@
-"""The candidates: the compared helpers, built from a run's artifacts at every budget.
+"""The compared helpers of a run, built from its artifacts at every budget, and which of them can be selected.
 
 Every registered helper takes part, or those of ``evaluate.helpers``. :class:`~selfreg_gym.helper.Helper` documents
 ``from_run``, which builds it; a helper with a knob is calibrated to each budget, and one without is compared as it is.

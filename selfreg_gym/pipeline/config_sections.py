@@ -173,7 +173,7 @@ class TrainingConfig(Section):
     batch_size: Count = 8
     """Examples per forward pass; for a helper trained on labels: observations, each with all its budgets."""
     accumulate: Count = 1
-    """Forward passes per optimizer step."""
+    """Forward passes per optimiser step."""
     patience: NonNegative = 0
     """Stop after this many validations on held-out tasks without improvement; 0: never."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -214,9 +214,10 @@ class TransitionsConfig(Section):
     key: Literal["state", "feature", "observation"] = "state"
     """What identifies a state."""
     backoff: Literal["feature", ""] = "feature"
-    """Key whose counts are the prior of a state; empty: none."""
+    """``feature``: states with few visits share the row of their feature key; empty: each state has its own row."""
     prior: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
-    """Weight of this prior, in visits."""
+    """A number: weight of the pool of all actions in each row, in visits. ``auto``: this weight, and that of the row of
+    the feature key, are chosen by held-out likelihood."""
     min_visits: Count = 3
     """A state with fewer visits of nohelp or of help shares the row of its feature key."""
     horizon: bool | Annotated[int, Field(ge=0)] = True
@@ -283,7 +284,7 @@ class HelperConfig(TrainingConfig):
     """Names of the numbers that a helper trained on gains reads (``selfreg_gym.inputs``); not set: those of ``actor``,
     ``steps_left``, ``calls_so_far`` and, with ``facts``, ``features`` that the rollouts have."""
     facts: bool = True
-    """A helper trained on gains knows the feature key, if the task has feature keys: its prompt states it."""
+    """A helper trained on gains knows the feature key, if the task has feature keys: its prompt states the key."""
     max_decisions: NonNegative = 8_000
     """A helper trained on gains: fine-tune on this many decisions; 0: on all."""
     max_labels: NonNegative = 20_000

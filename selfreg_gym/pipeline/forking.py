@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError, RunDirectoryError, UnknownNameError
+from selfreg_gym.errors import InvalidArgumentError, RunDirectoryError
 from selfreg_gym.forks import Forks, ForkState, choose_rows, fork, stored_states
 from selfreg_gym.forks.gains import GainCheck, check_gains, table_gains
 from selfreg_gym.helper import Helper, HelperKey
@@ -18,7 +18,7 @@ from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.solver import Frontier
 from selfreg_gym.store.rollouts import Rollouts
 from selfreg_gym.transitions import TransitionModel
-from selfreg_gym.utils.arguments import check_number
+from selfreg_gym.utils.arguments import check_name, check_number
 from selfreg_gym.utils.printable import file_name
 
 __all__ = ["CHOICES", "RunForks", "fork_run"]
@@ -78,8 +78,7 @@ def fork_run(
         UnknownNameError: an unknown choice or helper.
         RunDirectoryError: the run has no rollouts, or no table for a choice by gain.
     """
-    if by not in CHOICES:
-        raise UnknownNameError("choice of states", by, CHOICES)
+    check_name("choice of states", by, CHOICES)
     key = None if then is None else HelperKey.parse(then)
     helper = None if key is None else _helper(run, key)
     if budget is None:

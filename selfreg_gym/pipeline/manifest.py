@@ -191,17 +191,26 @@ class Manifest:
         return last == made_from
 
     def renew(self, stage: str, former: Any, settings: Any, *, inputs: Iterable[str]) -> None:
-        """Replace the hash of a stage's settings by that of ``settings``, if it is that of ``former``."""
+        """Replace the hash of a stage's settings by that of ``settings``, if it is that of ``former``.
+
+        Args:
+            stage: its name; it is finished or unfinished.
+            former: the settings as an earlier version recorded them.
+            settings: the same settings as this version records them.
+            inputs: the artifacts that the stage reads.
+        """
+        if _digest(former) == _digest(settings):
+            return
         record, unfinished = self.data["stages"].get(stage), self.data.get("unfinished", {})
-        old, new = _digest(former), _digest(settings)
-        if record is not None and record["settings"] == old != new:
+        if record is not None and record["settings"] == _digest(former):
             read = {name: record["artifacts"].get(name) for name in inputs}
-            record |= {"settings": new, "made_from": _digest([settings, read])}
+            record |= {"settings": _digest(settings), "made_from": _digest([settings, read])}
             self.save()
-        read = {name: self._hash(name) for name in inputs} if stage in unfinished else {}
-        if stage in unfinished and unfinished[stage] == _digest([former, read]) and old != new:
-            unfinished[stage] = _digest([settings, read])
-            self.save()
+        elif stage in unfinished:
+            read = {name: self._hash(name) for name in inputs}
+            if unfinished[stage] == _digest([former, read]):
+                unfinished[stage] = _digest([settings, read])
+                self.save()
 
     def finish(
         self, stage: str, *, settings: Any, inputs: Iterable[str], outputs: Iterable[str], seconds: float, **more: Any

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from selfreg_gym import registry
-from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.intervention_env.env import InterventionEnv
 from selfreg_gym.types import Intervention
-from selfreg_gym.utils.arguments import check_number
+from selfreg_gym.utils.arguments import check_name, check_number
 from selfreg_gym.utils.printable import visible
 from selfreg_gym.utils.random_streams import INTERACTIVE_HELP, stream
 
@@ -52,8 +52,7 @@ def play_episode(
         InvalidArgumentError: a probability outside [0, 1], the actor failed, or ten invalid answers to one question.
         KeyboardInterrupt: the person quits.
     """
-    if role not in ROLES:
-        raise UnknownNameError("role", role, ROLES)
+    check_name("role", role, ROLES)
     check_number("help_probability", help_probability, high=1.0)
 
     def say(text: str) -> None:  # the texts of a task may contain control characters for the terminal

@@ -40,6 +40,8 @@ def save_as_decision(
     """See :meth:`selfreg_gym.prm.model.ProcessRewardModel.export_decision`.
 
     Args:
+        path: the folder to write.
+        model, tokenizer: the classifier with one logit, and its tokenizer.
         scale: ``(a, b)`` of the logit, which become weight and bias of the exported head.
         logits: from N observations to unscaled logits ``(N,)``, with which the export is compared.
     """

@@ -117,8 +117,8 @@ class ProcessRewardModel:
 
         Raises:
             UnknownNameError: an unknown target or backbone.
-            InvalidArgumentError: too few tasks, no example of the target, or a named backbone whose tokenizer does not
-                know more than 5 % of the observations' tokens.
+            InvalidArgumentError: too few tasks, no example of the target, or a named backbone for whose tokenizer more
+                than 5 % of the observations' tokens are unknown.
             CheckpointError: the backbone is not a checkpoint.
         """
         task = task_of_spec(getattr(rollouts, "spec", None))
@@ -230,6 +230,7 @@ class ProcessRewardModel:
         """Load a directory written by :meth:`save_pretrained`.
 
         Args:
+            path: the directory.
             dtype, device: default: those of the training (the CPU if that device does not exist).
             memo: number of observations whose scores are kept in memory.
 

@@ -27,8 +27,9 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.store.source import checked_source, finished_episodes
+from selfreg_gym.utils.arguments import check_name
 from selfreg_gym.utils.random_streams import HELD_OUT_TASKS, stream
 
 __all__ = ["TARGETS", "Examples", "gather", "split_tasks"]
@@ -83,8 +84,7 @@ def gather(rollouts: Any, *, targets: str = "nohelp", clip: float = CLIP) -> Exa
         UnknownNameError: an unknown target.
         InvalidArgumentError: no decision is an example of the target, or ``clip`` is below 1.
     """
-    if targets not in TARGETS:
-        raise UnknownNameError("process reward model target", targets, TARGETS)
+    check_name("process reward model target", targets, TARGETS)
     if not clip >= 1:
         raise InvalidArgumentError(f"clip must be at least 1, received {clip!r}.")
     rows: list[tuple[Any, ...]] = []

@@ -112,7 +112,7 @@ def _table(data: ReportData, rows: Sequence[Mapping[str, Any]]) -> Table:
             *([_number(row["expected_usage"])] if "E[U]" in widths else []),
             share,
             random,
-            _number(row["toggles"]) if data.calls_are_units else _calls(data, row),
+            _number(row["toggles"]) if data.calls_are_units else _calls(row),
             *([_number(row["extra_actor_calls"] or None)] if "extra" in widths else []),
         )
         # Text and not str: rich reads square brackets of a str as markup.
@@ -129,7 +129,7 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
-def _calls(data: ReportData, row: Mapping[str, Any]) -> str:
+def _calls(row: Mapping[str, Any]) -> str:
     """Calls per episode: of each intervention where there are several and they were counted."""
     each = row["calls_by_intervention"]
     if len(each) > 1 and None not in each and any(each):

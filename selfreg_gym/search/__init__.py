@@ -1,3 +1,3 @@
-"""Planning on snapshots of text tasks: values of states, and tree search with the base actor's probabilities."""
+"""Planning on snapshots of text tasks: values of states, and tree search with the actor's probabilities."""
 
 from __future__ import annotations

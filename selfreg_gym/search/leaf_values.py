@@ -14,12 +14,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError, TaskContractError, UnknownNameError, shown
+from selfreg_gym.errors import InvalidArgumentError, TaskContractError, shown
 from selfreg_gym.intervention_env.asking import ask
 from selfreg_gym.intervention_env.task_output import complete_info
 from selfreg_gym.search.states import TaskState, advance, apart, member
 from selfreg_gym.types import Act, Actor, optional_member
-from selfreg_gym.utils.arguments import check_count, check_number
+from selfreg_gym.utils.arguments import check_count, check_name, check_number
 from selfreg_gym.utils.random_streams import ROLLOUT, stream
 
 __all__ = ["KINDS", "FittedValue", "LeafValue", "PRMValue", "RolloutValue", "leaf_value"]
@@ -27,14 +27,14 @@ __all__ = ["KINDS", "FittedValue", "LeafValue", "PRMValue", "RolloutValue", "lea
 KINDS = ("prm", "fitted", "rollouts")
 """The kinds of :func:`leaf_value`."""
 
-_LONGEST = 10_000  # steps of a rollout, after which the task is taken for one without end
+_LONGEST = 10_000  # steps of a rollout, after which it is an error that the task does not end the episode
 
 
 class LeafValue(Protocol):
     """The probability of success from each of n states, float64 ``(n,)`` in [0, 1].
 
-    A value neither depends on the batch nor changes a task. With an attribute ``reads_actor`` that is True, it is given
-    states with the actor's act.
+    The values do not depend on the batch, and the tasks are unchanged after the call. If the object has the attribute
+    ``reads_actor`` and it is True, the states are passed with the actor's act.
     """
 
     def __call__(self, states: Sequence[TaskState]) -> np.ndarray:
@@ -76,14 +76,13 @@ class PRMValue:
 class FittedValue:
     """Success by fitted values: that of action 0 (nohelp) and then of the best policy at a price.
 
-    The largest price, the default, is the success of the actor alone. A lower price counts on later help from the
-    interventions of the rollouts. The inputs of the values are read as at the first step of an episode with no call so
-    far.
+    At the largest price, the default, it is the success of the actor alone. At a lower price it includes later help
+    from the interventions of the rollouts. The inputs are those of an episode without calls so far.
 
     Args:
         values: a :class:`selfreg_gym.FittedFrontier`, or the folder of one or of a helper that holds one
             (``values/teacher`` and ``values/fitted`` of a run), which is read at the first use.
-        actor: the base actor; it is asked where a state has no act and the values read what the actor would do.
+        actor: it is asked in states without an act, if the values read what the actor would do.
         price: help cost r, within the prices of the values; None for the largest.
     """
 
@@ -113,7 +112,7 @@ class FittedValue:
         low, high = float(values.prices[0]), float(values.prices[-1])
         if self.price is not None and not low <= self.price <= high:
             raise InvalidArgumentError(
-                f"price must be one of the prices of the fitted values, from {low:g} to {high:g}, received "
+                f"price must be within the prices of the fitted values, from {low:g} to {high:g}, received "
                 f"{self.price:g}."
             )
         return values
@@ -141,7 +140,7 @@ class FittedValue:
         missing = [i for i, act in enumerate(acts) if act is None]
         if missing and self._actor is None:
             raise InvalidArgumentError(
-                "these fitted values read what the actor would do: pass the base actor (actor=), or states with acts."
+                "these fitted values read what the actor would do: pass the actor (actor=), or states with acts."
             )
         if missing:
             asked = ask(self._actor, [states[i].decision(0) for i in missing])  # type: ignore[arg-type]
@@ -151,10 +150,10 @@ class FittedValue:
 
 
 class RolloutValue:
-    """The mean success of rollouts, in which the base actor plays to the end.
+    """The mean success of rollouts, in which the actor plays to the end.
 
-    Each rollout has a new random stream where the task has ``reseed``; otherwise all rollouts from a state share its
-    future random events. Rollouts of states with different tasks are played in lockstep, with one call of the actor per
+    Each rollout has a new random stream where the task has ``reseed``; otherwise all rollouts from a state have the
+    same random events. Rollouts of states with different tasks are played in lockstep, with one call of the actor per
     step.
 
     Args:
@@ -219,7 +218,7 @@ def leaf_value(
         kind: ``"prm"`` (:class:`PRMValue`), ``"fitted"`` (:class:`FittedValue`) or ``"rollouts"``
             (:class:`RolloutValue`).
         folder: of the process reward model, or of the fitted values.
-        actor: the base actor; needed by rollouts, and by fitted values that read what the actor would do.
+        actor: needed by rollouts, and by fitted values that read what the actor would do.
         price: of fitted values.
         rollouts: number of rollouts per state.
 
@@ -227,11 +226,10 @@ def leaf_value(
         UnknownNameError: another kind.
         InvalidArgumentError: the folder or the actor is missing.
     """
-    if kind not in KINDS:
-        raise UnknownNameError("kind of leaf value", kind, KINDS)
+    check_name("kind of leaf value", kind, KINDS)
     if kind == "rollouts":
         if actor is None:
-            raise InvalidArgumentError("rollouts need the base actor, received None: pass actor=.")
+            raise InvalidArgumentError("rollouts need the actor, received None: pass actor=.")
         return RolloutValue(actor, rollouts=rollouts)
     if folder is None:
         needed = "a process reward model" if kind == "prm" else "fitted values"

@@ -5,7 +5,7 @@ A simulation begins in the state of the decision, with hidden facts and random e
 new state or the end of the episode, and its return is the value of that state, or the success. In each round all
 searches make one simulation, with at most one call of the actor and one of the value for all of them.
 
-Histories of observations, not true states, are the nodes, and each simulation has another sample of the hidden facts.
+The nodes are histories of observations, not true states, and each simulation has another sample of the hidden facts.
 Source of this treatment of hidden facts: Silver and Veness, "Monte-Carlo planning in large POMDPs", NeurIPS 2010.
 """
 
@@ -53,7 +53,7 @@ class SearchResult:
     tree: Tree | None
 
     def best(self) -> int:
-        """The index of the most visited action; of equals that of the largest mean return, then of the first."""
+        """The index of the most visited action. Ties: the largest mean return, then the largest prior, the first."""
         values = np.where(self.visits > 0, self.values, -1.0)
         return max(range(len(self.actions)), key=lambda i: (self.visits[i], values[i], self.prior[i], -i))
 
@@ -62,7 +62,7 @@ class TreeSearch:
     """Searches for decisions of an actor.
 
     Args:
-        actor: the base actor; its log-probabilities are the prior. If it gives none, its answer has the probability 1.
+        actor: its log-probabilities are the prior. If it gives none, its answer has the probability 1.
             If any text is admissible, the actions are ``candidates`` answers, and their frequencies the prior.
         value: the value of states.
         simulations: per decision; None with ``seconds``. Simulations of a reused tree are not counted.
@@ -72,7 +72,7 @@ class TreeSearch:
         uniform: the prior is mixed with this share of the uniform distribution.
         candidates: number of answers of the actor where any text is admissible.
         reuse: continue with the tree of the episode's last search.
-        privileged: search in the true episode, with its hidden facts and its random events to come.
+        privileged: search in the true episode, with its hidden facts and its future random events.
 
     Raises:
         InvalidArgumentError: an argument is out of range, or not exactly one of ``simulations`` and ``seconds``.
@@ -300,5 +300,5 @@ def _checked(act: str | Act) -> Act:
     if isinstance(act, str):
         return Act(act)
     if act.error is not None:
-        raise TaskContractError(f"the base actor failed in a search: {act.error}")
+        raise TaskContractError(f"the actor failed in a search: {act.error}")
     return act

@@ -16,7 +16,7 @@ def foresees(task: Any) -> bool:
     """Whether simulations of a task use facts that the actor cannot know, because it cannot draw them anew.
 
     A snapshot has the random state and the hidden facts of the episode. Random events are drawn anew by ``reseed``, and
-    hidden facts by ``sample_hidden``. A task that lacks one of them does not say that it has no such facts.
+    hidden facts by ``sample_hidden``. A task that lacks one of these methods may have such events or facts.
     """
     return any(optional_member(task, name) is None for name in ("reseed", "sample_hidden"))
 
@@ -27,7 +27,7 @@ class Simulator:
     Args:
         task: the live task env, with ``snapshot`` and ``restore``.
         steps_left: steps until the episode ends, or None if it is not known.
-        privileged: simulate the true episode, with its hidden facts and its random events to come.
+        privileged: simulate the true episode, with its hidden facts and its future random events.
 
     Raises:
         TaskContractError: the task has no snapshots.

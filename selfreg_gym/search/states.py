@@ -22,7 +22,7 @@ class TaskState:
         observation: its text.
         info: the info of its last reset or step.
         key: non-negative integers that seed the random draws of the evaluation; equal keys give equal draws.
-        act: what the base actor would do here, if it was asked.
+        act: what the actor would do here, if it was asked.
         snapshot: the task's snapshot of this state; needed if several states share the task.
     """
 

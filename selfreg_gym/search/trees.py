@@ -1,8 +1,8 @@
 """The trees of a batch of searches as arrays: priors, visits and returns of actions, and the states after them.
 
 A node is a state in which the actor decides, an edge one of its actions. Below an edge there is one node for each
-outcome that was simulated: the task's state key, the steps left and the admissible actions tell outcomes apart. So the
-edge is a chance node, whose outcomes are weighted by how often they occur, and the actions below depend on what the
+outcome that was simulated. Two outcomes are different if their state keys, steps left or admissible actions differ. So
+the edge is a chance node, whose outcomes are weighted by how often they occur, and the actions below depend on what the
 actor observes (closed loop).
 
 A node is added with the value of its state alone. It gets actions and their prior (it is expanded) when a simulation
@@ -14,8 +14,8 @@ The choice of an action in a simulation is PUCT: the action with the largest ``Q
 
 with the prior P, the number of visits N, and the mean return Q; without a visit, Q is the value of the state s.
 
-Source: Silver et al., "Mastering the game of Go without human knowledge", Nature 550 (2017), Methods. There the root is
-visited when it is expanded, which the 1 under the root counts, and Q of an action without a visit is 0.
+Source: Silver et al., "Mastering the game of Go without human knowledge", Nature 550 (2017), Methods. There the root of
+the tree is visited when it is expanded, which the 1 in the square root counts, and Q of an action without a visit is 0.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["Outcome", "Tree", "Trees"]
 
 
 class Outcome(NamedTuple):
-    """What tells the states after an action apart."""
+    """The identity of a state after an action: two states are equal if all three fields are equal."""
 
     state_key: str
     steps_left: int | None
@@ -39,15 +39,15 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Tree:
-    """One tree, which does not change any more.
+    """A finished tree, which does not change.
 
     Attributes:
         step: number of the episode's step at its root, node 0.
         prior, visits, total: ``(nodes, actions)``, prior, visits and sum of returns of each action.
         value: ``(nodes,)`` values of the states.
         actions: the actions of each node; empty before it is expanded.
-        outcomes: the outcome of an action that each node stands for.
-        depth: actions from the root to each node.
+        outcomes: the outcome of each node.
+        depth: number of actions from the root to each node.
         children: ``(node, action, outcome)`` -> node.
     """
 
@@ -111,7 +111,7 @@ class Trees:
         self.prior[b, node, : len(actions)] = prior
 
     def select(self, rows: np.ndarray, nodes: np.ndarray, c: float) -> np.ndarray:
-        """The actions of the next step of n simulations: the index of the largest Q + U, the first one of equals.
+        """The actions of the next step of n simulations: the index of the largest Q + U; ties are the first.
 
         Args:
             rows: ``(n,)`` trees.

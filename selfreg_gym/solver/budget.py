@@ -150,7 +150,7 @@ def solve_budget(
         if right.usage - left.usage <= tolerance:
             break
         price = max((right.success - left.success) / (right.usage - left.usage), 0.0)
-        found = solve_points(engine, [price, *_prices_around(left, right, limit, price)] if engine.batches else [price])
+        found = solve_points(engine, [price, *_prices_around(left, right, limit)] if engine.batches else [price])
         middle = found[0]
         gain = middle.success - left.success - price * (middle.usage - left.usage)
         if gain <= CHORD_TOLERANCE or not left.usage < middle.usage < right.usage:
@@ -191,7 +191,7 @@ def _neighbours(points: Sequence[Point], limit: float) -> tuple[Point, Point]:
     return max(within, key=lambda p: p.usage), min((p for p in points if p.usage > limit), key=lambda p: p.usage)
 
 
-def _prices_around(left: Point, right: Point, limit: float, slope: float) -> list[float]:
+def _prices_around(left: Point, right: Point, limit: float) -> list[float]:
     """Return seven prices around the one at which usage, interpolated linearly, equals the limit."""
     share = (limit - left.usage) / (right.usage - left.usage)
     guess = left.price + share * (right.price - left.price)

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from selfreg_gym.errors import StoreDamagedError, UnknownNameError
+from selfreg_gym.errors import StoreDamagedError
 from selfreg_gym.store.columns import Coded, Column, merged_columns
 from selfreg_gym.store.ragged import Ragged, from_blob
 from selfreg_gym.store.schema import ADDED_COLUMNS, reading
 from selfreg_gym.store.texts import loaded
 from selfreg_gym.types import Episode, Transition
+from selfreg_gym.utils.arguments import check_name
 
 __all__ = [
     "ProbabilitySummary",
@@ -116,8 +117,7 @@ def columns(
 ) -> dict[str, Column]:
     """The transitions that meet ``where``, one array per name; :meth:`selfreg_gym.store.rollouts.Rollouts.columns`."""
     for name in names:
-        if name not in _COLUMNS:
-            raise UnknownNameError("column", name, _COLUMNS)
+        check_name("column", name, _COLUMNS)
     if decisions:
         read = columns(path, [*dict.fromkeys((*names, "continuation"))], where)
         merged = merged_columns(read, ~np.asarray(read["continuation"]))
@@ -133,8 +133,7 @@ def condition(where: dict[str, Any]) -> tuple[str, list[Any]]:
     """An SQL condition for filters on episodes, and its values; ``UnknownNameError`` for other filters."""
     parts, values = ["1"], []
     for name, wanted in where.items():
-        if name not in _FILTERS:
-            raise UnknownNameError("filter", name, _FILTERS)
+        check_name("filter", name, _FILTERS)
         several = list(wanted) if isinstance(wanted, (list, tuple, set, range, np.ndarray)) else [wanted]
         several = [x.item() if isinstance(x, np.generic) else x for x in several]
         if name == "help_probability":  # compared up to rounding: 3 * 0.1 is not 0.3

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError, NotResetError, UnknownNameError, shown
+from selfreg_gym.errors import InvalidArgumentError, NotResetError, shown
+from selfreg_gym.utils.arguments import check_name
 
 __all__ = ["SNAPSHOTS", "CopiedTask"]
 
@@ -45,8 +46,7 @@ class CopiedTask(gym.Env[str, str]):
             snapshots: ``"copy"``, ``"replay"``, or ``"auto"``: copies, if they are exact in an episode that is played
                 now with random actions.
         """
-        if snapshots not in SNAPSHOTS:
-            raise UnknownNameError("kind of snapshots", snapshots, SNAPSHOTS)
+        check_name("kind of snapshots", snapshots, SNAPSHOTS)
         if snapshots == "auto":
             self._copies = self._copies_are_exact()
             self._state = None

@@ -65,7 +65,7 @@ def fit(
         key: the text that identifies a state: ``"state"``, ``"feature"`` or ``"observation"``.
         backoff: ``"feature"``: states with few visits share their feature key's node; None: every state is a node.
         prior: ``kappa``, the weight in visits of the pool of all actions in each row; ``"auto"`` chooses it, and the
-            weight of the feature key, by held-out likelihood.
+            weight of the feature key, by held-out likelihood. With a number, the feature key has the weight 0.
         min_visits: smallest number of visits of nohelp, and of help (all interventions together), of a state with a
             node of its own.
         horizon: True: states are (node, steps left) if the task reports ``steps_left``; an int: the number of levels,

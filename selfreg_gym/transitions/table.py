@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError, ModelError, UnknownNameError
+from selfreg_gym.errors import InvalidArgumentError, ModelError
 from selfreg_gym.store.rollouts import Rollouts
 from selfreg_gym.store.source import checked_source, finished_episodes
 from selfreg_gym.transitions.state_index import timed_key
 from selfreg_gym.types import Episode
+from selfreg_gym.utils.arguments import check_name
 
 __all__ = ["TransitionTable", "tabulate", "with_time"]
 
@@ -143,8 +144,7 @@ def tabulate(
         InvalidArgumentError: no usable episode, or ``key="feature"`` without feature keys.
         ModelError: steps left increase within an episode.
     """
-    if key not in KEYS:
-        raise UnknownNameError("state key", key, KEYS)
+    check_name("state key", key, KEYS)
     if isinstance(episodes, TransitionTable):
         return episodes
     source = checked_source(episodes)

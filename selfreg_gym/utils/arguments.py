@@ -1,7 +1,8 @@
-"""Validation of arguments: numbers, counts, flags, task indices, options of ``reset``, common options of tasks.
+"""Validation of arguments: numbers, counts, flags, names, task indices, options of ``reset``, common options of tasks.
 
 Each function returns the value in its plain Python type, or raises :class:`selfreg_gym.errors.InvalidArgumentError`
-with the rule, the received value and often the expression to write instead.
+with the rule, the received value and often the expression to write instead. In all of them, ``what`` or ``name`` is the
+argument for the message.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ __all__ = [
     "check_count",
     "check_flag",
     "check_invalid_action",
+    "check_name",
     "check_number",
     "check_numbers",
     "check_options",
@@ -111,16 +113,30 @@ def check_flag(name: str, value: Any) -> bool:
     raise InvalidArgumentError(f"{name} must be True or False, received {shown(value)}.")
 
 
+def check_name(what: str, value: Any, known: Iterable[str]) -> str:
+    """Return one of the known names as a str.
+
+    Args:
+        what: what the name is of, for the message: ``"split of SIF"``.
+        value: the name that was received; a value that is not a str is unknown.
+        known: the names that exist.
+
+    Raises:
+        UnknownNameError: another value.
+    """
+    names = list(known)
+    if isinstance(value, str) and value in names:
+        return value
+    raise UnknownNameError(what, value, names)
+
+
 def check_invalid_action(value: Any) -> str:
     """Return what a task does with a text that is not an action: ``"terminate"`` or ``"noop"``.
 
     Raises:
         UnknownNameError: another value.
     """
-    choices = ("terminate", "noop")
-    if value not in choices:
-        raise UnknownNameError("value of invalid_action", value, choices)
-    return str(value)
+    return check_name("value of invalid_action", value, ("terminate", "noop"))
 
 
 def check_render_mode(value: Any, env: Any) -> str | None:
@@ -129,10 +145,9 @@ def check_render_mode(value: Any, env: Any) -> str | None:
     Raises:
         UnknownNameError: another value.
     """
-    modes = env.metadata["render_modes"]
-    if value is not None and value not in modes:
-        raise UnknownNameError(f"render_mode of {type(env).__name__}", value, modes)
-    return None if value is None else str(value)
+    if value is None:
+        return None
+    return check_name(f"render_mode of {type(env).__name__}", value, env.metadata["render_modes"])
 
 
 def check_options(

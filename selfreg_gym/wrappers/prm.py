@@ -22,8 +22,8 @@ _ROUNDING = 1e-6  # a score of float32 arithmetic may leave [0, 1] by that much
 class PRM(Protocol):
     """An estimator of p(s), the probability of success from a state.
 
-    Its optional member ``source`` (:func:`selfreg_gym.types.optional_member`) is the ``Path`` of the directory from
-    which it was loaded; the helpers of a run share one object per directory.
+    Its optional member ``source`` (:func:`selfreg_gym.optional_members.optional_member`) is the ``Path`` of the
+    directory from which it was loaded; the helpers of a run share one object per directory.
     """
 
     def score(self, observations: Sequence[str]) -> np.ndarray:

@@ -7,8 +7,9 @@ from typing import Any
 
 import gymnasium as gym
 
-from selfreg_gym.errors import InvalidArgumentError, UnknownNameError, shown
+from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.spaces import FreeText
+from selfreg_gym.utils.arguments import check_name
 from selfreg_gym.wrappers.base import RuleObservation, VectorRuleObservation
 
 __all__ = ["StateKeyObservation", "VectorStateKeyObservation"]
@@ -25,8 +26,7 @@ class _Keys:
                 f"parts must be a non-empty sequence of info keys like ['state_key', 'kind'], received {shown(parts)}."
             )
         for part in parts:
-            if part not in _PARTS:
-                raise UnknownNameError("part of a state key", part, _PARTS)
+            check_name("part of a state key", part, _PARTS)
         self.space: gym.Space[Any] = FreeText()
         self.reads = tuple(parts)
 

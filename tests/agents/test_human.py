@@ -69,7 +69,12 @@ def test_asks_again_until_it_is_an_action() -> None:
 )
 def test_a_question_is_not_repeated_forever(read: Callable[[str], str], timeout_s: float | None, says: str) -> None:
     asked: list[str] = []
-    human = Human(read=lambda question: (asked.append(question), read(question))[1], write=silent, timeout_s=timeout_s)
+
+    def counted(question: str) -> str:
+        asked.append(question)
+        return read(question)
+
+    human = Human(read=counted, write=silent, timeout_s=timeout_s)
     (act,) = human.act([Decision("a house", ACTIONS)])
     assert act.error is not None
     assert act.error.startswith("the person gave 10 invalid answers in a row; the last one: ")

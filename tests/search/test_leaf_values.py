@@ -165,7 +165,7 @@ def test_values_are_made_by_their_kind(fitted):
         leaf_value("fited", folder=folder)
     with pytest.raises(InvalidArgumentError, match="needs folder="):
         leaf_value("prm")
-    with pytest.raises(InvalidArgumentError, match="base actor"):
+    with pytest.raises(InvalidArgumentError, match="rollouts need the actor"):
         leaf_value("rollouts")
     with pytest.raises(InvalidArgumentError, match="received 3"):
         PRMValue(3)

@@ -10,13 +10,14 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from selfreg_gym import HelpBudget, HelpCost, Intervention, InterventionEnv, InterventionVectorEnv, PRMReward
+from selfreg_gym import HelpBudget, HelpCost, Intervention, InterventionEnv, InterventionVectorEnv, PRMReward, registry
 from selfreg_gym.errors import InvalidArgumentError, RegistryError, UnknownNameError
 from selfreg_gym.utils import json_text as jsontext
 from selfreg_gym.utils.arguments import (
     check_count,
     check_flag,
     check_invalid_action,
+    check_name,
     check_number,
     check_numbers,
     check_options,
@@ -143,3 +144,27 @@ def test_an_unknown_id_is_short_in_the_message(name: str) -> None:
 def test_json_has_no_nan() -> None:
     value = {"a": math.nan, "b": [math.inf, 1.0, (np.float64("nan"),)], "c": "NaN"}
     assert json.loads(jsontext.dumps(value)) == {"a": None, "b": [None, 1.0, [None]], "c": "NaN"}
+
+
+@pytest.mark.parametrize("known", [("train", "test"), {"train": 1, "test": 2}, {"train", "test"}])
+@pytest.mark.parametrize("bad", ["trian", "", None, 1, ["train"], {"train": 1}, np.array(["train", "test"])])
+def test_names(known: Any, bad: Any) -> None:
+    """A value that cannot be hashed, or compared with a text, has the same error as any other."""
+    assert check_name("split of Coin", np.str_("train"), known) == "train"
+    with pytest.raises(UnknownNameError, match=r"unknown split of Coin: received .*Known: test, train\."):
+        check_name("split of Coin", bad, known)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: gym.make("selfreg/TextWorld-Simple-v0", split=["train"]),
+        lambda: gym.make("selfreg/ScienceWorld-v0", task=["boil"]),
+        lambda: gym.make("selfreg/FrozenLake-v0", split=["all"]),
+        lambda: gym.make("selfreg/SIF-v0", kind={"mixed"}),
+        lambda: registry.load("helpers", "averagers").train([], representation=["values"], costs=[1.0]),
+    ],
+)
+def test_names_of_another_type_are_unknown_names(make: Any) -> None:
+    with pytest.raises(UnknownNameError, match="received"):
+        make()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from selfreg_gym.fitted.shape import CHUNK, non_increasing
+from selfreg_gym.fitted.isotonic import CHUNK, non_increasing
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 16])
