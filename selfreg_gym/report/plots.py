@@ -217,7 +217,7 @@ def traces(records: Sequence[Mapping[str, Any]], data: ReportData, *, longest: i
                 axis.hlines([base + 0.36, base + 0.78], 0, longest, color=_GRID, lw=0.6, zorder=0)
             unit = data.unit[:-1] if record["usage"] == 1 else data.unit
             axis.text(
-                max(len(record["steps"]), 1) + 0.25,
+                max(len(record["steps"]), 1) + max(0.25, 0.008 * longest),  # in steps
                 base + 0.13,
                 f"{'success' if record['success'] else 'failure'}, {record['usage']:.4g} {unit}",
                 va="center",
