@@ -100,8 +100,8 @@ def _finalize(resources: _Resources) -> None:
 class Connection:
     """A server, its answers and their cost. Opened lazily, pickled without its open resources, never copied.
 
-    It is used from one thread at a time; the requests run in a pool of ``server.concurrency`` threads. Its resources are
-    closed by :meth:`close`, else at its garbage collection or at the end of the program.
+    It is used from one thread at a time; the requests run in a pool of ``server.concurrency`` threads. Its resources
+    are closed by :meth:`close`, else at its garbage collection or at the end of the program.
 
     Args:
         server: address, time limits and prices.
