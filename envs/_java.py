@@ -31,6 +31,7 @@ _START_SECONDS = 60.0
 # A small heap and a serial garbage collector, for many processes on one machine. The last three prevent files.
 _OPTIONS = ("-Xmx512m", "-Xss8m", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-XX:ErrorFile=/dev/null",
             "-XX:-CreateCoredumpOnCrash")  # fmt: skip
+_FULL = " All games of a process share one Java virtual machine: play fewer episodes at once (num_envs)."
 _shared: dict[tuple[str, ...], Jvm] = {}
 _lock = threading.Lock()
 
@@ -134,7 +135,9 @@ class Jvm:
         try:
             return method(*arguments)
         except Py4JJavaError as error:
-            raise JvmError(f"the Java code raised {shown(str(error.java_exception.toString()))}.") from error
+            said = str(error.java_exception.toString())
+            remedy = _FULL if "OutOfMemoryError" in said else ""
+            raise JvmError(f"the Java code raised {shown(said)}.{remedy}") from error
         except (Py4JError, OSError) as error:
             ended = self._status()
             self.kill()

@@ -7,6 +7,7 @@ received and what to do.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -15,7 +16,7 @@ __all__ = [
     "InvalidArgumentError", "MissingPackageError", "ModelError", "NotResetError", "PluginImportError",
     "RegistryError", "RunDirectoryError", "SelfRegError", "SetupError", "StoreDamagedError", "StoreError",
     "StoreVersionError", "TaskContractError", "TaskResetError", "UnknownNameError", "WorkerError", "cause_of",
-    "did_you_mean", "message_of", "shown",
+    "did_you_mean", "is_failure", "message_of", "shown",
 ]  # fmt: skip
 
 _LONGEST_SHOWN = 120  # characters of a received value in a message
@@ -145,7 +146,7 @@ class WorkerError(SelfRegError, RuntimeError):
     """A worker process that died, or raised an exception that cannot be pickled."""
 
 
-def cause_of(error: Exception) -> Exception:
+def cause_of(error: BaseException) -> BaseException:
     """Return the exception, for ``raise ... from`` in a context manager.
 
     ``contextlib`` takes a ``RuntimeError`` that a ``StopIteration`` has caused for the ``StopIteration`` itself, so
@@ -162,6 +163,15 @@ def did_you_mean(received: object, choices: Iterable[str]) -> str:
     # difflib gives "tyni" and "tiny" a similarity of only 0.5, as it does to any permutation of the letters.
     close = [name for name in names if _swapped(word, name)] or get_close_matches(word, names, n=1, cutoff=0.6)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def is_failure(error: BaseException) -> bool:
+    """Whether an exception of a plug-in is a failure, and no request to end the program or a call (Ctrl-C, an exit).
+
+    Failures are all of ``Exception``, and ``asyncio.CancelledError``, which does not inherit from it.
+    """
+    asyncio = sys.modules.get("asyncio")
+    return isinstance(error, Exception) or (asyncio is not None and isinstance(error, asyncio.CancelledError))
 
 
 def message_of(error: BaseException) -> str:

@@ -130,9 +130,10 @@ class Decision:
             self._rng = generator(self._key)
         return self._rng
 
-    def renewed(self) -> Decision:
-        """The same decision with its random stream reset."""
-        return self.remembering(self.memory, self.actor_memory)
+    def renewed(self, *, task: Any = ...) -> Decision:
+        """The same decision with its random stream reset; ``task``: another env, or ``...`` for the same."""
+        args = self.observation, self.admissible_actions, self.task if task is ... else task, self._key, self.info
+        return Decision(*args, self.memory, self.actor_memory)
 
     def remembering(self, memory: Any, actor_memory: Any = None) -> Decision:
         """The same decision with its random stream reset and other memories."""
@@ -166,6 +167,13 @@ class Decision:
             key,  # type: ignore[arg-type]
             self.info if info is ... else info,
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: dict(self.info) if name == "info" else getattr(self, name) for name in self.__slots__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
 
     def __repr__(self) -> str:
         return f"Decision({self.observation[:60]!r}, {self.admissible_actions!r}, key={self._key})"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
+from types import MappingProxyType
 
 import gymnasium as gym
 import numpy as np
@@ -34,6 +36,18 @@ def test_a_renewed_decision_starts_its_stream_again() -> None:
     again = decision.renewed()
     assert (again.observation, again.admissible_actions, again.task) == ("a", ("x", "y"), "task")
     assert again.rng.random() == drawn
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_a_decision_can_be_copied_and_sent_to_another_process(copied: Callable[[Decision], Decision]) -> None:
+    info = MappingProxyType({"step": 3})
+    decision = Decision("a", ("x", "y"), "task", (5, 6, 7), info, memory=[1], actor_memory=2)
+    decision.rng.random()
+    other = copied(decision)
+    assert (other.observation, other.admissible_actions, other.task) == ("a", ("x", "y"), "task")
+    assert (other.info, other.memory, other.actor_memory) == (info, [1], 2)
+    assert other.rng.random() == decision.rng.random() or copied is copy.copy
+    assert other.renewed().rng.random() == decision.renewed().rng.random()
 
 
 def test_as_actor_adapts_functions_and_keeps_actors() -> None:

@@ -1,9 +1,9 @@
 """`GainHelper`: the base class of helpers with the gain of each intervention at a grid of prices.
 
 At a price r (success per cost unit) the gain of intervention k in state s is ``g_r(s, k) = dS_r(s, k) - r dM_r(s, k)``,
-with ``dS_r(s, k) = S_r(s, k) - S_r(s, 0)`` and the same for M: the success and usage of asking k now and following the
-optimal policy of r afterwards, minus those of nohelp now. The best action at r has the largest gain; the gain of nohelp
-is 0.
+with ``dS_r(s, k) = S_r(s, k) - S_r(s, 0)`` and the same for M. ``S_r(s, k)`` and ``M_r(s, k)`` are the success and the
+usage of asking k now (0: nohelp) and following the optimal policy of r afterwards. The best action at r has the largest
+gain; the gain of nohelp is 0.
 
 The knob is a position on the axis of prices, from 0 (never) to P + 1 (always)::
 

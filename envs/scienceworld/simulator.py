@@ -13,8 +13,9 @@ from selfreg_gym.utils.optional_packages import package_file
 
 __all__ = ["Seen", "Simulator", "gold_path", "jar"]
 
-# Hash codes are addresses by default, and the simulator lists sets (the contents of a room) in their order.
-_OPTIONS = ("-XX:+UnlockExperimentalVMOptions", "-XX:hashCode=2")
+# Hash codes are addresses by default, and the simulator lists sets (the contents of a room) in their order. A simulator
+# needs 12 MB, so this limit of the heap is enough for about 150 episodes at once; memory is taken when it is needed.
+_OPTIONS = ("-XX:+UnlockExperimentalVMOptions", "-XX:hashCode=2", "-Xmx2g")
 _SPREAD = 0x5851F42D4C957F2D  # seeds of successive steps must be far apart: java.util.Random is linear
 _CLASS = "scienceworld.runtime.pythonapi.PythonInterface"
 

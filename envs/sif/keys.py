@@ -1,13 +1,13 @@
 """The state key and the feature key of a state.
 
-``state_key``: the task id and the relevant part of the robot's knowledge: its room, the held object, the mapped room of
-the target, the progress of the search, the known position of the human, whether the command is fulfilled, whether
-following was needless, and whether an object was put down in the episode (an actor that has put the object in a wrong
-place is about to end the episode; one that has just found it is not). States that differ only in facts unknown to the
-robot (the distance that an unseen human has walked) have equal keys. To keep the number of states small, keys also
-leave out: actions on other objects, irrelevant receptacles, the searched rooms (only their number is kept), and the
-low-level clock (only one of three ranges is kept).
-``steps_left`` is reported separately.
+``state_key`` has the task id and the relevant part of the robot's knowledge: its room, the held object, the mapped room
+of the target, the progress of the search, the known position of the human, whether the command is fulfilled, whether
+following was needless, and whether an object was put down in the episode. (The last fact matters because an actor that
+has put the object in a wrong place is about to end the episode, and one that has just found it is not.) States that
+differ only in facts unknown to the robot, such as the distance that an unseen human has walked, have equal keys. To
+keep the number of states small, keys leave out actions on other objects and irrelevant receptacles; of the searched
+rooms they have only the number, and of the low-level clock only one of three ranges. ``steps_left`` is reported
+separately.
 
 ``feature_key``: the same without task id and room numbers (a few hundred values in all).
 """

@@ -64,7 +64,7 @@ class CollectionDisplay:
             sums = self._by_p.setdefault(episode.help_probability, [0.0, 0.0, 0.0])
             for i, value in enumerate((1.0, float(episode.success), episode.cost)):
                 sums[i] += value
-        self._bar.update(self._task, completed=self._done, note=f"{self._speed():.1f} episodes/s")
+        self._bar.update(self._task, completed=self._done, note=_shown_speed(self._speed()))
         now = time.monotonic()
         if self._shown and not self._live.is_started and now - self._printed > _LOG_SECONDS:
             self._printed = now
@@ -74,8 +74,8 @@ class CollectionDisplay:
         """The progress as one line of text."""
         left = self._total - self._done
         speed = self._speed()
-        text = f"{self._done} of {self._total} episodes, {speed:.1f} episodes/s"
-        text += f", about {left / speed:.0f} s left" if left and speed else ""
+        text = f"{self._done} of {self._total} episodes, {_shown_speed(speed)}"
+        text += f", about {_shown_time(left / speed)} left" if left and speed else ""
         text += f", {self._errors} errors" if self._errors else ""
         order = sorted(self._by_p, key=_order)
         ends = [f"{_rate(self._by_p[p])} at p = {_p(p)}" for p in dict.fromkeys(order[:1] + order[-1:])]
@@ -94,6 +94,36 @@ class CollectionDisplay:
         table.add_row("usage", *(f"{sums[2] / sums[0]:.1f}" for _, sums in rows))
         errors = [f"[red]{self._errors} episodes with an error; to be played again[/]"] if self._errors else []
         return Group(self._bar, table, *errors)
+
+
+def _shown_speed(speed: float) -> str:
+    """Episodes per second, or per minute or hour if they are few, as with a slow simulator or a model on a server."""
+    for unit, seconds in (("s", 1), ("min", 60)):
+        if speed * seconds >= 1:
+            return f"{speed * seconds:.1f} episodes/{unit}"
+    return f"{speed * 3600:.1f} episodes/h"
+
+
+def _shown_time(seconds: float) -> str:
+    """Seconds, or minutes or hours if they are many."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _shown_speed(speed: float) -> str:
+    """Episodes per second, or per minute or hour if they are few, as with a slow simulator or a model on a server."""
+    for unit, seconds in (("s", 1), ("min", 60)):
+        if speed * seconds >= 1:
+            return f"{speed * seconds:.1f} episodes/{unit}"
+    return f"{speed * 3600:.1f} episodes/h"
+
+
+def _shown_time(seconds: float) -> str:
+    """Seconds, or minutes or hours if they are many."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _order(p: float | None) -> float:

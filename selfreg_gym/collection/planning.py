@@ -32,11 +32,11 @@ def collection_plan(
 ) -> list[EpisodeSpec]:
     """The episodes of a collection: each task ``episodes_per_task`` times, with seeds of 32 bits.
 
-    With m help probabilities and ``episodes_per_task = q m + rest``, each task gets every probability q times and
-    ``rest`` further ones, all different and evenly spaced in the list of probabilities, so that each task has low and
-    high ones. The offset of a task in the list comes from a random order of the tasks, drawn from ``seed``; all offsets
-    occur equally often. So the probabilities do not depend on a task's index or kind, and over all tasks each occurs
-    equally often (up to rounding).
+    With m help probabilities and ``episodes_per_task = q m + rest``, each task gets every probability q times, and
+    ``rest`` further ones. These are all different and evenly spaced in the list of probabilities, so that each task has
+    low and high ones. The offset of a task in the list comes from a random order of the tasks, drawn from ``seed``; all
+    offsets occur equally often. So the probabilities do not depend on a task's index or kind, and over all tasks each
+    occurs equally often (up to rounding).
 
     Args:
         tasks: different task indices.

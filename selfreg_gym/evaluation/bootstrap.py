@@ -19,9 +19,9 @@ its variance, so these strata are pooled (Cochran 1977, "Sampling techniques", s
 ratio of the bootstrap variance of the rate p to ``p (1 - p) / n``, that of n independent episodes (Kish 1965, "Survey
 sampling"):
 
-* sampled tasks: ``d = (e d_boot + 2 d_max) / (e + 2)``, the estimate shrunk towards the worst case ``d_max = n / m``,
-  the mean number of episodes per task, in which all episodes of a task have the same outcome. The worst case has the
-  weight of 2 effective units, the estimate that of the ``e`` observed ones. So 168 tasks without a failure give
+* sampled tasks: ``d = (e d_boot + 2 d_max) / (e + 2)``, the estimate shrunk towards the worst case. In the worst case
+  all episodes of a task have the same outcome, and ``d_max = n / m`` is the mean number of episodes per task. It has
+  the weight of 2 effective units, the estimate that of the ``e`` observed ones. So 168 tasks without a failure give
   [0.978, 1] for any number of episodes;
 * fixed tasks: ``d`` is at most 1, because stratification does not increase the variance, and 3 events, ``3 / n^2``, are
   added to the variance.

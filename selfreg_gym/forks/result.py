@@ -1,11 +1,11 @@
 """``Forks``: what the continuations of each state achieved, and the value of help with its interval.
 
-The difference of two first actions is *paired*: both have the same random numbers in each repetition. The interval of a
-difference of success rates over R repetitions, with b repetitions that only the first action wins and c that only the
-other wins, is that of Bonett and Price (2012, "Adjusted Wald confidence interval for a difference of binomial
-proportions based on paired data", J. Educational and Behavioral Statistics 37): with ``p = (b + 1) / (R + 2)`` and
-``q = (c + 1) / (R + 2)`` it is ``p - q -+ z sqrt((p + q - (p - q)^2) / (R + 2))``. It has a width above 0
-also if all repetitions have the same outcome. A difference of costs has Student's interval.
+The difference of two first actions is *paired*: both have the same random numbers in each repetition. Of R repetitions,
+let b be those in which only the first action succeeds, and c those in which only the other does. With
+``p = (b + 1) / (R + 2)`` and ``q = (c + 1) / (R + 2)`` the interval of the difference of success rates is
+``p - q -+ z sqrt((p + q - (p - q)^2) / (R + 2))`` (Bonett and Price 2012, "Adjusted Wald confidence interval for a
+difference of binomial proportions based on paired data", J. Educational and Behavioral Statistics 37). It has a width
+above 0 also if all repetitions have the same outcome. A difference of costs has Student's interval.
 """
 
 from __future__ import annotations

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from selfreg_gym.errors import CheckpointError, MissingPackageError, SetupError, message_of, shown
+from selfreg_gym.errors import CheckpointError, MissingPackageError, SetupError, is_failure, message_of, shown
 from selfreg_gym.types import Act, Actor, Decision
 from selfreg_gym.utils.time_limit import CallTimedOutError, call_within
 
 if TYPE_CHECKING:
     from selfreg_gym.intervention_env.episode import EpisodeState
 
-__all__ = ["ask", "ask_ahead", "ask_repeatedly", "is_integer", "undo"]
+__all__ = ["ask", "ask_ahead", "ask_repeatedly", "is_integer"]
 
 _MAX_TOKENS = 2**53  # per act, so that sums are exact and fit an int64
 _MAX_COST = 1e12  # cost units per act, so that sums are finite
 _ROUNDING = 1e-6  # a log-probability may exceed 0 by this rounding error
+
+
+class _WrongAnswerError(Exception):
+    """What an actor returned is no list of acts, one per decision."""
 
 
 def ask(
@@ -26,7 +30,7 @@ def ask(
     decisions: Sequence[Decision],
     *,
     timeout: float | None = None,
-    undo: Callable[[], None] | None = None,
+    episodes: Sequence[EpisodeState] | None = None,
 ) -> list[str | Act]:
     """Call an actor once for all decisions, and return one act per decision; a failure is an ``Act`` with ``error``.
 
@@ -37,70 +41,84 @@ def ask(
         actor: the actor.
         decisions: N decisions.
         timeout: seconds that a call may take; None: no limit.
-        undo: restores the tasks of the decisions, which a failed call may have left in another state.
+        episodes: the N episodes of the decisions, whose tasks are restored after a call that is repeated or took too
+            long (:meth:`EpisodeState.again`); None: the tasks are not restored.
 
     Raises:
         SetupError, MissingPackageError, CheckpointError: the actor cannot work with its settings; this is not a failure
             of an episode.
     """
+    rule, late = "an actor must answer every decision", False
     try:
-        acts = actor.act(decisions) if timeout is None else call_within(timeout, lambda: actor.act(decisions))
-        if type(acts) is list and len(acts) == 1 == len(decisions) and type(acts[0]) is str:
-            return acts  # the usual result for one decision
-        if isinstance(acts, str | bytes | Mapping | Set) or not isinstance(acts, Collection):
-            failure = f"{type(actor).__name__}.act must return a list of acts, received {shown(acts)}."
-        elif len(acts) == len(decisions):
-            pairs = zip(acts, decisions, strict=True)
-            return [act if type(act) is str else _checked(act, decision) for act, decision in pairs]
-        else:
-            counts = f"{len(acts)} for {len(decisions)}"
-            failure = f"{type(actor).__name__}.act must return one act per decision, received {counts}."
+        return call_within(timeout, lambda: _answers(actor, decisions))
     except (SetupError, MissingPackageError, CheckpointError):
         raise
+    except _WrongAnswerError as error:
+        failure = str(error)
     except CallTimedOutError:
+        late = True
         failure = (
-            f"an actor must answer every decision; {type(actor).__name__}.act did not answer within {timeout:g} s, the "
-            "limit that call_timeout sets."
+            f"{rule}; {type(actor).__name__}.act did not answer within {timeout:g} s, the limit that call_timeout sets"
         )
-        if undo is not None:
-            undo()
-    except Exception as error:
+    except BaseException as error:
+        if not is_failure(error):
+            raise
         what = f"{type(error).__name__}: {_shortened(message_of(error))}"
-        failure = f"an actor must answer every decision; {type(actor).__name__}.act raised {what}"
+        failure = f"{rule}; {type(actor).__name__}.act raised {what}"
     if len(decisions) == 1:
+        if late and episodes is not None:
+            episodes[0].again(decisions[0])
         return [Act("", error=failure)]
-    if undo is not None:
-        undo()
-    # The failed call may have drawn from the random streams, so they begin again.
-    return [ask(actor, (decision.renewed(),), timeout=timeout, undo=undo)[0] for decision in decisions]
+    found: list[str | Act] = []
+    for j, decision in enumerate(_again(decisions, episodes)):
+        alone = None if episodes is None else episodes[j : j + 1]
+        found += ask(actor, (decision,), timeout=timeout, episodes=alone)
+    return found
 
 
 def ask_repeatedly(
     actor: Actor,
     decisions: Sequence[Decision],
+    episodes: Sequence[EpisodeState],
     retries: int,
-    *,
     timeout: float | None = None,
-    undo: Callable[[], None] | None = None,
 ) -> list[str | Act]:
     """:func:`ask`, with up to ``retries`` repetitions of the decisions whose acts failed."""
-    acts = ask(actor, decisions, timeout=timeout, undo=undo)
+    acts = ask(actor, decisions, timeout=timeout, episodes=episodes)
     for _ in range(retries):
         failed = [j for j, act in enumerate(acts) if not isinstance(act, str) and act.error is not None]
         if not failed:
             break
-        if undo is not None:
-            undo()
-        again = ask(actor, [decisions[j].renewed() for j in failed], timeout=timeout, undo=undo)
+        theirs = [episodes[j] for j in failed]
+        again = ask(actor, _again([decisions[j] for j in failed], theirs), timeout=timeout, episodes=theirs)
         for j, act in zip(failed, again, strict=True):
             acts[j] = act
     return acts
 
 
-def undo(episodes: Sequence[EpisodeState]) -> None:
-    """:meth:`EpisodeState.undo` of several episodes."""
-    for episode in episodes:
-        episode.undo()
+def _again(decisions: Sequence[Decision], episodes: Sequence[EpisodeState] | None) -> list[Decision]:
+    """The decisions for another call: the failed one may have drawn from their streams and changed their tasks."""
+    if episodes is None:
+        return [decision.renewed() for decision in decisions]
+    return [episode.again(decision) for episode, decision in zip(episodes, decisions, strict=True)]
+
+
+def _answers(actor: Actor, decisions: Sequence[Decision]) -> list[str | Act]:
+    """The acts of one call, checked.
+
+    Raises:
+        _WrongAnswerError: the actor did not return one act per decision.
+    """
+    acts = actor.act(decisions)
+    if type(acts) is list and len(acts) == 1 == len(decisions) and type(acts[0]) is str:
+        return acts  # the usual result for one decision
+    if isinstance(acts, str | bytes | Mapping | Set) or not isinstance(acts, Collection):
+        raise _WrongAnswerError(f"{type(actor).__name__}.act must return a list of acts, received {shown(acts)}.")
+    if len(acts) != len(decisions):
+        counts = f"{len(acts)} for {len(decisions)}"
+        raise _WrongAnswerError(f"{type(actor).__name__}.act must return one act per decision, received {counts}.")
+    pairs = zip(acts, decisions, strict=True)
+    return [act if type(act) is str else _checked(act, decision) for act, decision in pairs]
 
 
 def ask_ahead(
@@ -114,7 +132,7 @@ def ask_ahead(
     unasked = [episode for episode in episodes if not episode.over and episode.act is None]
     if unasked:
         decisions = [episode.decision(0) for episode in unasked]
-        acts = ask_repeatedly(actor, decisions, retries, timeout=timeout, undo=lambda: undo(unasked))
+        acts = ask_repeatedly(actor, decisions, unasked, retries, timeout)
         for episode, act in zip(unasked, acts, strict=True):
             episode.act = Act(act) if isinstance(act, str) else act
     return [None if episode.over else episode.act for episode in episodes]

@@ -189,7 +189,7 @@ class InterventionEnv(gym.Env[str, int]):
         act: str | Act | None = None if action else episode.act
         if act is None:
             decision = episode.decision(action)
-            act = ask(self._actors[action], (decision,), timeout=self.call_timeout, undo=episode.undo)[0]
+            act = ask(self._actors[action], (decision,), timeout=self.call_timeout, episodes=(episode,))[0]
         episode.apply(action, act)
         if episode.truncated and episode.info["error"] and not self._warned:
             self._warned = True  # warn once; every failed episode has info["error"]

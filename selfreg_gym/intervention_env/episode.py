@@ -23,6 +23,7 @@ from selfreg_gym.errors import (
     SetupError,
     TaskContractError,
     TaskResetError,
+    is_failure,
     message_of,
     shown,
 )
@@ -118,10 +119,13 @@ class EpisodeState:
             InvalidArgumentError: ``options["episode"]`` is not an index of a task.
             UnknownNameError: an option is misspelt.
             TaskContractError: the task raised, or did not return an observation and an info.
+            SetupError: the task does not return from a method that an earlier call of an actor uses.
         """
         if options is not None:
             check_options(options, available=self._available)
         self.t, self.over = 0, True  # until the task is reset
+        self._guard.end()
+        self._guard = self._guard.renewed()
         try:
             observation, info = read_reset(self.task.reset(seed=seed, options=options))
             self.seed, self.who, self.usage = seed, 0, np.zeros(len(self._interventions))
@@ -129,11 +133,10 @@ class EpisodeState:
             self.over = self.terminated = self.truncated = False
             self.act, self.extra_actor_calls, self.memory = None, 0, {}
             self._call.clear()
-            self._guard.end()
             self._record(observation, info, 0.0, None, None, 0.0)
-        except Exception as error:
+        except BaseException as error:
             self.over = True
-            if isinstance(error, SelfRegError) and not isinstance(error, TaskContractError):
+            if not is_failure(error) or (isinstance(error, SelfRegError) and not isinstance(error, TaskContractError)):
                 raise
             text = self._fault_of_task(error, f"reset(seed={seed}, options={shown(options)})")
             raise TaskResetError(text) from error
@@ -152,9 +155,14 @@ class EpisodeState:
             self.memory.get(0) if who else None,
         )
 
-    def undo(self) -> None:
-        """Restore the task if a failed call in this step has changed it; see :meth:`TaskGuard.undo`."""
-        self._guard.undo()
+    def again(self, decision: Decision) -> Decision:
+        """A decision of this step for another call, after a call that failed.
+
+        The task is in the state in which the failed call received it, and the random stream begins again. The failed
+        call cannot use the task any more (:meth:`TaskGuard.renewed`).
+        """
+        self._guard = self._guard.renewed()
+        return decision.renewed(task=self._guard)
 
     def apply(self, who: int, act: str | Act) -> None:
         """Execute the act of ``who``.
@@ -208,7 +216,9 @@ class EpisodeState:
             self._record(observation, info, cost, name, text, reward, tokens, reported_cost)
         except (SetupError, MissingPackageError, CheckpointError):
             raise
-        except Exception as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             self.observation, self.info, self.usage, self.t = before
             self._fail(name, self._fault_of_task(error, f"step({shown(text)})"))
 
@@ -292,7 +302,7 @@ class EpisodeState:
             raise NotResetError(f"{what} needs an episode: call reset() first.")
         raise EpisodeOverError(f"{what} was called on an episode that has ended: call reset() to begin the next.")
 
-    def _fault_of_task(self, error: Exception, call: str) -> str:
+    def _fault_of_task(self, error: BaseException, call: str) -> str:
         """The error about a task that raised, or returned something else than the contract says."""
         where = f"in {call}" if call.startswith("reset") else f"in {call}, after step {self.t} of seed {self.seed}"
         if isinstance(error, TaskContractError):
@@ -321,8 +331,9 @@ class EpisodeState:
             raise InvalidArgumentError(
                 f"restore takes a snapshot that this env returned, received {shown(snapshot)}."
             ) from None
-        self.task.get_wrapper_attr("restore")(task_snapshot)
         self._guard.end()
+        self._guard = self._guard.renewed()
+        self.task.get_wrapper_attr("restore")(task_snapshot)
         self.seed, self.t, self.observation, self.info = seed, t, observation, info
         self.usage, self.calls = usage.copy(), info["calls"].copy()
         self.reward, self.terminated, self.truncated, self.over = ending

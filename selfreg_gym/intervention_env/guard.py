@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 
-from selfreg_gym.errors import SetupError
+from selfreg_gym.errors import SetupError, TaskContractError
 from selfreg_gym.optional_members import required_member
 from selfreg_gym.utils.time_limit import raise_if_interrupted
 
@@ -32,9 +32,10 @@ class TaskGuard(gym.Wrapper[str, str, str, str]):
     and ``restore`` brings back that of the snapshot. So a changed task is noticed without a comparison of states. A
     change through ``unwrapped``, or by another method of the task, is not noticed.
 
-    A call whose time is over cannot use the task any more: every method raises
-    :class:`selfreg_gym.utils.time_limit.Interrupted` in its thread. Then, and after any other failed call,
-    :meth:`undo` brings back the state in which the call received the task.
+    After a failed call, :meth:`renewed` brings back the state in which the call received the task, and returns another
+    guard for the next call; each episode has another guard too. The earlier one then raises ``TaskContractError`` in
+    all its methods, because threads of the earlier calls may still run. In the thread of a call whose time is over,
+    every guard raises :class:`selfreg_gym.utils.time_limit.Interrupted`.
 
     Args:
         task: the task env, with ``snapshot`` and ``restore``.
@@ -45,6 +46,7 @@ class TaskGuard(gym.Wrapper[str, str, str, str]):
         self._mark = self._expected = object()
         self._watched: list[int] = []
         self._before: _Snapshot | None = None  # the state before the first change of this step
+        self._closed = False
         self._lock = threading.RLock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -64,8 +66,10 @@ class TaskGuard(gym.Wrapper[str, str, str, str]):
         self._mark = self._expected = object()  # a new one: the snapshots of earlier steps are other states
         return changed
 
-    def undo(self) -> None:
-        """Restore the state in which the calls of this step received the task, if one has changed it.
+    def renewed(self) -> TaskGuard:
+        """Restore the state in which the calls of this step received the task, and return another guard of it.
+
+        The calls that have this guard cannot use the task any more.
 
         Raises:
             SetupError: the task itself does not return from a method, which a call began whose time is over.
@@ -76,15 +80,28 @@ class TaskGuard(gym.Wrapper[str, str, str, str]):
                 "time was over (call_timeout). A task must answer every call; this one cannot be used any more."
             )
         try:
+            self._closed = True
             if self._before is not None and self._mark is not self._expected:
                 self.env.get_wrapper_attr("restore")(self._before.state)
                 self._mark = self._before.mark
         finally:
             self._lock.release()
+        other = TaskGuard(self.env)
+        other._mark, other._expected, other._watched = self._mark, self._expected, self._watched
+        return other
+
+    def _check_open(self) -> None:
+        """Raise if this guard has been replaced."""
+        raise_if_interrupted()
+        if self._closed:
+            raise TaskContractError(
+                "an actor must use the task of its decision only until it has answered or failed; this task is that of "
+                "a call that failed, or of an earlier episode. Take decision.task anew in each call."
+            )
 
     def _change(self) -> None:
         """Begin a change of the task by the call in progress; the lock is held."""
-        raise_if_interrupted()
+        self._check_open()
         if self._before is None and self._watched:
             self._before = _Snapshot(self.env.get_wrapper_attr("snapshot")(), self._mark)
         self._mark = object()
@@ -104,7 +121,7 @@ class TaskGuard(gym.Wrapper[str, str, str, str]):
     def snapshot(self) -> object:
         """The task's snapshot with the mark of this state."""
         with self._lock:
-            raise_if_interrupted()
+            self._check_open()
             return _Snapshot(self.env.get_wrapper_attr("snapshot")(), self._mark)
 
     def restore(self, snapshot: Any) -> None:
@@ -140,4 +157,5 @@ class TaskGuard(gym.Wrapper[str, str, str, str]):
         """A member of the task itself; one that begins with an underscore only if this class has it."""
         if name.startswith("_") or name in ("reseed", "sample_hidden"):
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        self._check_open()
         return self.env.get_wrapper_attr(name)

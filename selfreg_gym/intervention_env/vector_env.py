@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from gymnasium.vector.utils import batch_space
 
 from selfreg_gym.errors import InvalidArgumentError, NotResetError, UnknownNameError, shown
 from selfreg_gym.intervention_env import building
-from selfreg_gym.intervention_env.asking import ask_ahead, ask_repeatedly, undo
+from selfreg_gym.intervention_env.asking import ask_ahead, ask_repeatedly
 from selfreg_gym.intervention_env.episode import EpisodeState
 from selfreg_gym.intervention_env.infos import batch_infos
 from selfreg_gym.intervention_env.interventions import build_interventions, in_env
@@ -162,10 +161,8 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
                 asked.setdefault(wanted[i], []).append(i)
         for who in sorted(asked):
             theirs = [slots[i] for i in asked[who]]
-            acts = ask_repeatedly(
-                self._actors[who], [slot.decision(who) for slot in theirs], self.act_retries,
-                timeout=self.call_timeout, undo=functools.partial(undo, theirs),
-            )  # fmt: skip
+            decisions = [slot.decision(who) for slot in theirs]
+            acts = ask_repeatedly(self._actors[who], decisions, theirs, self.act_retries, self.call_timeout)
             for i, act in zip(asked[who], acts, strict=True):
                 slots[i].apply(who, act)
 

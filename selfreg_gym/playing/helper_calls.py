@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfreg_gym.errors import EndpointError, SelfRegError, TaskContractError, cause_of, message_of, shown
+from selfreg_gym.errors import EndpointError, SelfRegError, TaskContractError, cause_of, is_failure, message_of, shown
 from selfreg_gym.helper import Helper
 from selfreg_gym.types import Episode
 from selfreg_gym.utils.time_limit import CallTimedOutError, call_within
@@ -217,7 +217,9 @@ def helper_errors(helper: Helper, method: str) -> Iterator[None]:
             f"a helper must answer every call: {method} of {helper.type_name} did not return within the limit that "
             "call_timeout of the env sets."
         ) from None
-    except Exception as error:
+    except BaseException as error:
+        if not is_failure(error):
+            raise
         raise TaskContractError(
             f"a helper must handle every observation: {method} of {helper.type_name} raised "
             f"{type(error).__name__}: {shown(message_of(error))}. Repair the helper, or give it a method wrap(env) "

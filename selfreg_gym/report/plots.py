@@ -54,10 +54,10 @@ def success_and_usage(data: ReportData) -> Any:
                 for helper in reversed(data.helpers(split)):
                     handles.setdefault(helper, _points(axis, data, split, helper, named=row == rows - 1))
                 axis.set_title("" if row else _label(data.title(split), 36))
-                axis.set_xlabel(f"usage U ({data.unit} per episode)")
+                axis.set_xlabel(f"usage U ({data.unit} per episode)" + (", enlarged" if row else ""))
                 if row and limit is not None:
                     axis.set(xlim=(-0.04 * limit, limit), ylim=_success_up_to(data, limit))
-            panels[0].set_ylabel("success rate SR" + (", enlarged" if row else ""))
+            panels[0].set_ylabel("success rate SR")
         named = dict.fromkeys(helper for split in splits for helper in data.compared(split))
         order = sorted(named, key=lambda helper: data.style(helper).rank)
         _legend(drawn, [handles[helper] for helper in order], [_label(data.style(helper).label) for helper in order])

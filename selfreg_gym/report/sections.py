@@ -104,7 +104,10 @@ def _success_and_usage(data: ReportData, folder: Path) -> Section:
             "used on new tasks."
         )
     title = "Success rate against usage, one panel per split"
-    svg = export(plots.success_and_usage(data), folder / "success-against-usage.png", title=title)
+    drawn = plots.success_and_usage(data)
+    if len(drawn.axes) > len(data.splits):
+        caption += " The lower panels enlarge the small usages of the upper ones."
+    svg = export(drawn, folder / "success-against-usage.png", title=title)
     curves = _folded("Area under each curve, and the usage needed", tables.curves(data))
     return Section("Success against usage", [macros.figure(svg, caption), curves])
 
@@ -166,12 +169,13 @@ def _expectations(data: ReportData) -> Section:
     return Section(
         "Expected and measured",
         [
-            tables.expectations(data) or macros.note("No row has an expectation of the solver."),
+            tables.expectations(data) or macros.note("No helper expects a usage or a success rate."),
             _folded("Usage in calibration and in the evaluation", tables.calibrations(data), missed),
         ],
-        "E[U] and E[SR] are the solver's expectations on the collected tasks, computed in-sample; U and SR are "
-        "measured on new episodes. The differences show the accuracy of the transition model and may have either sign. "
-        "U calibrated is the usage in calibration, on episodes of training tasks.",
+        "E[U] and E[SR] are what a helper expects on the collected tasks: one that follows a solved table by the table "
+        "itself (in-sample), one that follows fitted values by held-out estimates. U and SR are measured on new "
+        "episodes. The differences show the accuracy of the expectations and may have either sign. U calibrated is the "
+        "usage in calibration, on episodes of training tasks.",
     )
 
 
@@ -268,11 +272,12 @@ def _process_reward_model(data: ReportData, folder: Path) -> Section:
                 "task). Flagged: p(s) at reset is below x. Of a mixture of two thresholds, x is the higher one."
             ),
         ]
+    followed = "with the help of the collection" if data.prm.get("targets") == "mixture" else "without help"
     return Section(
         "Process reward model",
         parts,
-        "p(s) is the probability that the actor succeeds from state s without help, measured on held-out tasks. Bins "
-        "have equal mass; bars are 95 % binomial intervals that treat decisions as independent, hence too narrow.",
+        f"p(s) is the probability of success from state s {followed}, measured on held-out tasks. Bins have equal "
+        "mass; bars are 95 % binomial intervals that treat decisions as independent, hence too narrow.",
     )
 
 
@@ -314,7 +319,7 @@ def _glossary(data: ReportData) -> Section:
         "gap": "SR of always asking minus SR of never asking",
         "knob": "the parameter of a helper that calibration sets such that its usage is C",
         "coin": "a random choice per episode between never and always; its share of the gap is U / (U of always)",
-        "hull": "upper hull of a helper's points and both ends; slightly optimistic, so no number is computed from it",
+        "hull": "upper hull of a helper's points and both ends; it is optimistic, and only the oracle's numbers use it",
         "SPL": "success weighted by the expert's path length divided by the path length taken",
         "privileged": "an intervention that uses facts which the actor cannot know",
         "interval": "95 %: Wilson's with an effective number of episodes for rates, else paired bootstrap, which "

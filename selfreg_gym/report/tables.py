@@ -130,7 +130,7 @@ def selected_knobs(data: ReportData) -> str:
 
 
 def expectations(data: ReportData) -> str:
-    """E[U] and U, E[SR] and SR, for every row with an expectation of the solver."""
+    """E[U] and U, E[SR] and SR, for every row of a helper that expects a usage."""
     body = []
     for row in (row for split in data.splits for row in data.rows(split)):
         usage, success = row["expected_usage"], row["expected_success"]

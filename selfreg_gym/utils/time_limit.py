@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from selfreg_gym.errors import SetupError
+
 __all__ = ["CallTimedOutError", "Interrupted", "call_within", "raise_if_interrupted"]
 
 T = TypeVar("T")
@@ -35,14 +37,22 @@ def call_within(seconds: float | None, call: Callable[[], T]) -> T:
 
     Raises:
         CallTimedOutError: the limit is over.
+        SetupError: the system starts no more threads.
         BaseException: the exception that ``call`` raised.
     """
     if seconds is None:
         return call()
     thread = _CallThread(call)
-    thread.start()
     try:
-        ended = thread.ended.wait(seconds)
+        thread.start()
+    except RuntimeError as error:
+        others = sum(isinstance(one, _CallThread) for one in threading.enumerate())
+        raise SetupError(
+            f"a call with a time limit needs a thread, and the system starts no more ({error}): {others} calls whose "
+            "time is over go on, because they wait outside of Python. Repair what they wait for."
+        ) from error
+    try:
+        ended = thread.ended.wait(min(seconds, threading.TIMEOUT_MAX))
     except BaseException:
         thread.interrupt()
         raise

@@ -353,6 +353,22 @@ def test_the_live_display_shows_success_by_help_probability(env, tmp_path: Path)
     assert "1 episodes with an error" in text
 
 
+@pytest.mark.parametrize(
+    ("seconds", "speed", "left"),
+    [(0.5, "2.0 episodes/s", "18 s"), (30.0, "2.0 episodes/min", "18 min"), (1200.0, "3.0 episodes/h", "12.0 h")],
+)
+def test_the_speed_of_slow_tasks_has_a_unit_in_which_it_can_be_read(
+    env, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, speed: str, left: str
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("selfreg_gym.collection.display.time.monotonic", lambda: now[0])
+    with fill(env, tmp_path / "r.sqlite") as rollouts:
+        display = CollectionDisplay(rollouts, total=30 + 37, shown=False)
+        now[0] += seconds
+        display.update(next(iter(rollouts)))
+    assert f"31 of 67 episodes, {speed}, about {left} left" in display.line()
+
+
 # ---------------------------------------------------------------- recurrence
 
 

@@ -68,6 +68,19 @@ def test_a_machine_that_does_not_start_reports_what_it_wrote():
         Jvm(JAR, extra="twx", timeout=1.0, options=("--no-such-option",))
 
 
+def test_a_full_heap_is_an_error_that_says_what_to_do():
+    jvm = Jvm(JAR, extra="twx", timeout=30.0, options=("-Xmx16m",))
+    try:
+        with pytest.raises(JvmError, match=r"OutOfMemoryError.*play fewer episodes at once \(num_envs\)"):
+            jvm.call(jvm.gateway.jvm.java.util.ArrayList, 40_000_000)
+        assert jvm.call(jvm.gateway.jvm.java.lang.Math.abs, -3) == 3, "the machine can still be used"
+        with pytest.raises(JvmError, match="ArithmeticException") as raised:
+            jvm.call(jvm.gateway.jvm.java.lang.Math.addExact, 2**31 - 1, 1)
+        assert "num_envs" not in str(raised.value)
+    finally:
+        jvm.kill()
+
+
 def test_a_process_has_one_machine_and_a_dead_one_is_replaced():
     jvm = _jvm()
     assert _jvm() is jvm

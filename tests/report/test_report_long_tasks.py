@@ -70,7 +70,8 @@ def test_of_many_kinds_some_have_a_figure(page: tuple[str, Path]) -> None:
     assert f"for the {TRACED_KINDS} of {TASKS} kinds with the most of them" in text
 
 
-def test_small_budgets_are_enlarged(evaluation: Evaluation) -> None:
+def test_small_budgets_are_enlarged(evaluation: Evaluation, page: tuple[str, Path]) -> None:
+    assert "The lower panels enlarge the small usages" in page[0]
     figure = success_and_usage(ReportData.of(evaluation))
     figure.canvas.draw()
     whole, enlarged = figure.axes

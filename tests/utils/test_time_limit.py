@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from selfreg_gym.errors import SetupError
 from selfreg_gym.utils.time_limit import CallTimedOutError, Interrupted, call_within, raise_if_interrupted
 
 LANGUAGE = contextvars.ContextVar("LANGUAGE", default="none")
@@ -73,6 +74,21 @@ def test_a_call_that_was_blocked_stops_when_it_returns_to_python() -> None:
     door.set()
     wait_for_threads(before)
     assert not done
+
+
+def test_a_limit_of_any_length_is_possible() -> None:
+    assert call_within(1e300, lambda: time.sleep(0.2) or 3) == 3
+
+
+def test_a_system_without_threads_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(
+        SetupError, match=r"starts no more \(can't start new thread\): 0 calls whose time is over go on"
+    ):
+        call_within(60.0, lambda: 3)
 
 
 def test_the_call_can_ask_whether_its_time_is_over() -> None:
