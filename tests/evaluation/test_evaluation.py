@@ -257,7 +257,7 @@ def test_warnings_are_issued():
 
 
 def test_errors_of_invalid_arguments(coins, tmp_path):
-    with pytest.raises(InvalidArgumentError, match="at least one helper"):
+    with pytest.raises(InvalidArgumentError, match="a dict of at least one helper"):
         evaluate(coin_env(), {}, tasks=[0], episodes=1)
     with pytest.raises(InvalidArgumentError, match="episodes per task must be an integer of at least 1"):
         run(episodes=0)

@@ -36,6 +36,11 @@ def check(*overrides: str) -> None:
         ("evaluate.kwargs.prm-threshold={intervention=1.5}", InvalidArgumentError, r"intervention must be int \| str"),
         ('evaluate.kwargs.every-k={intervention="expret"}', UnknownNameError, r"every-k: received 'expret'.*'expert'"),
         ("evaluate.kwargs.random={intervention=2}", InvalidArgumentError, r"random\.intervention must be from 1 to 1"),
+        (
+            "collect.tasks=1001",
+            InvalidArgumentError,
+            r"collect\.tasks must be at most 1000, the number of .*received 1001",
+        ),
         ('evaluate.minor=["radnom"]', UnknownNameError, "Did you mean 'random'"),
         ('helper.inputs=["actor", "actor"]', InvalidArgumentError, r"helper\.inputs must be different names"),
         ('values.inputs=["actor", "actor"]', InvalidArgumentError, r"values\.inputs must be different names"),
