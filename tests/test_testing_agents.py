@@ -113,6 +113,7 @@ def test_an_actor_that_raises_is_reported_with_its_error() -> None:
 def test_good_actors_and_interventions_pass() -> None:
     check_actor(RandomActor())
     check_actor(ExpertActor())
+    check_actor(lambda observation: "heads")
     check_actor(_each(lambda decision: Act("heads", logprobs=(0.0, -1.0), cost=0.5)), task=Coin())
     check_intervention(Intervention(ExpertActor(), name="expert", cost=0.5))
 
@@ -140,8 +141,12 @@ def test_an_actor_is_checked_as_that_of_the_task() -> None:
 
 
 def test_broken_interventions_are_caught() -> None:
-    with broken("an intervention is a selfreg_gym.Intervention"):
+    with broken("an intervention is a selfreg_gym.Intervention, for instance Intervention"):
         check_intervention(ExpertActor())
+    with pytest.raises(TaskContractError, match=r"registry\.load\('interventions', 'expert'\)\(\) makes it"):
+        check_intervention("expert")
+    with pytest.raises(TaskContractError, match=r"a function of the observation.*registry\.load\('actors', 'tiny'\)"):
+        check_actor("tiny")
     unnamed, free = Intervention(ExpertActor(), name="x"), Intervention(ExpertActor(), name="x")
     unnamed.name, free.cost = "", 0.0
     with broken("has a name"):

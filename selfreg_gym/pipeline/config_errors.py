@@ -59,7 +59,8 @@ def explain(error: ValidationError, table: Mapping[str, Any]) -> str:
         return first["msg"]
     rules = [_rule(one) for one in errors if _path(table, one["loc"]) == key]
     text = f"{_spell(key)} must be {' or '.join(rules)}, received {shown(first['input'])}."
-    return text + (_as_list(_spell(key), first["input"]) if first["type"] == "tuple_type" else "")
+    hints = {"tuple_type": _as_list, "dict_type": _as_table}
+    return text + (hints[first["type"]](_spell(key), first["input"]) if first["type"] in hints else "")
 
 
 def _path(table: Any, location: Sequence[int | str]) -> list[int | str]:
@@ -96,3 +97,10 @@ def _as_list(key: str, value: Any) -> str:
     words = [word.strip(" '\"") for word in value.strip("[] ").split(",")] if isinstance(value, str) else [value]
     written = "[" + ", ".join(f"'{word}'" if isinstance(word, str) else json.dumps(word) for word in words) + "]"
     return f" Write {written}, in a shell: --set {json.dumps(f'{key}={written}')}."
+
+
+def _as_table(key: str, value: Any) -> str:
+    """How to pass a table through a shell, which removes quotes; empty unless the value is a table without them."""
+    if not isinstance(value, str) or not value.startswith("{"):
+        return ""
+    return f" In a shell, put the whole in quotes, and each text in others: --set \"{key}={{ x = 'text' }}\"."

@@ -76,9 +76,11 @@ def headline(source: ReportData | Evaluation) -> str:
         usage += f" (interpolated: it used {item['measured_usage']:.2f})"
     low, high = item["share"]["ci"]
     style = data.style(item["helper"])
-    name = f'"{style.short}"' if style.declared.label else style.short
+    name = style.short
+    if not name.endswith("helper"):
+        name = f'helper "{name}"' if style.declared.label else f"helper {name}"
     text = (
-        f"On {data.inline_title(split)}, the helper {name} recovers "
+        f"On {data.inline_title(split)}, the {name} recovers "
         f"{percent(item['share']['value'])} (95\N{NO-BREAK SPACE}% interval {100 * low:.0f} to {100 * high:.0f}) of "
         f"the gap with {usage}"
     )

@@ -68,6 +68,7 @@ def test_overrides_replace_values_of_the_file(tmp_path: Path) -> None:
         ("collect.help_probabilities=[0.5, 2]", r"help_probabilities\[1\] must be at most 1, received 2"),
         ("collect.help_probabilities=[]", "help_probabilities must be non-empty"),
         ("collect.help_probabilities=0.5", r"must be a list, received 0.5. Write \[0.5\], in a shell: --set \"collect"),
+        ("task.splits={a={split=val}}", r"received '\{a=.* put the whole in quotes.* --set \"task.splits=\{ x"),
         ("evaluate.helpers=[never, lm]", r"--set \"evaluate.helpers=\['never', 'lm'\]\""),
         ("evaluate.budgets=[-1]", r"evaluate.budgets\[0\] must be greater than 0, received -1"),
         ("evaluate.seed=1", "different seeds"),

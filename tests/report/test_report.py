@@ -240,7 +240,7 @@ def test_without_both_ends_the_headline_says_what_is_missing(tmp_path):
 def test_the_headline_is_computed(evaluation):
     text = headline(evaluation).replace("\N{NO-BREAK SPACE}", " ")
     share = evaluation.recovery("lm", budget=1.0, split="seen").share
-    assert text.startswith('On split seen, the helper "LM helper" recovers ')
+    assert text.startswith("On split seen, the LM helper recovers ")
     assert f"{100 * share.value:.0f} % (95 % interval {100 * share.low:.0f} to {100 * share.high:.0f})" in text
     assert "random help recovers" in text
 
