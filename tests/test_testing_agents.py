@@ -15,7 +15,7 @@ from selfreg_gym.agents.helpers.always import Always
 from selfreg_gym.agents.helpers.never import Never
 from selfreg_gym.agents.helpers.random import Random
 from selfreg_gym.envs.coin import Coin
-from selfreg_gym.errors import TaskContractError
+from selfreg_gym.errors import InvalidArgumentError, TaskContractError
 from selfreg_gym.testing import ExpertActor, RandomActor, check_actor, check_helper, check_intervention
 
 COUNTER = iter(range(10**9))
@@ -50,6 +50,30 @@ def _each(function: Callable[[Decision], Any]) -> Actor:
 def _moves_the_task(decision: Decision) -> str:
     decision.task.step("heads")
     return "heads"
+
+
+def _plans(decision: Decision) -> str:
+    before = decision.task.snapshot()
+    decision.task.step("heads")
+    decision.task.restore(before)
+    return "heads"
+
+
+def test_a_planner_that_restores_the_task_passes() -> None:
+    for task in (None, "selfreg/Coin-v0", "selfreg/FrozenLake-v0"):
+        check_actor(_each(_plans), task=task)
+    check_intervention(Intervention(_each(_plans), name="planner"))
+
+
+@pytest.mark.parametrize("timeout", [0, -1.0, float("nan"), "5", True])
+def test_an_invalid_limit_of_a_check_is_refused(timeout: Any) -> None:
+    for check, plugin in (
+        (check_actor, RandomActor()),
+        (check_intervention, Intervention(RandomActor(), name="random")),
+        (check_helper, Never()),
+    ):
+        with pytest.raises(InvalidArgumentError, match=r"timeout \(seconds\) must be"):
+            check(plugin, timeout=timeout)  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(

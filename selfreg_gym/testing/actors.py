@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 
 from selfreg_gym.errors import TaskContractError, shown
-from selfreg_gym.intervention_env.building import build_task
+from selfreg_gym.intervention_env.building import build_task, check_timeout
 from selfreg_gym.intervention_env.episode import EpisodeState
 from selfreg_gym.intervention_env.interventions import bind, for_task
 from selfreg_gym.testing.common import SAMPLE_TASK, SECONDS, broken, rest, untouched_global_randomness
@@ -33,8 +33,10 @@ def check_actor(actor: Any, *, task: gym.Env[str, str] | str | None = None, time
 
     Raises:
         TaskContractError: the first rule that the actor breaks.
+        InvalidArgumentError: ``timeout`` is not a positive number.
         CheckpointError: the actor has no checkpoint for ``task``.
     """
+    timeout = check_timeout(timeout, "timeout (seconds)")
     if isinstance(actor, type) or not (callable(actor) or callable(getattr(actor, "act", None))):
         rule = "an actor is an object that has act(decisions), or a function of the observation"
         broken(rule, shown(actor) + _of_registry("actors", actor))
@@ -77,7 +79,7 @@ def check_actor(actor: Any, *, task: gym.Env[str, str] | str | None = None, time
         decisions.append(decision)
     # There is one live task, so the batch holds decisions in its current state, with different random streams.
     last, keys = decisions[-1], [(11, t, 0, 1) for t in range(4)]
-    batch = [Decision(last.observation, last.admissible_actions, env, key, last.info) for key in keys]
+    batch = [Decision(last.observation, last.admissible_actions, last.task, key, last.info) for key in keys]
     single = [answers([decision.renewed()])[0] for decision in batch]
     batched = answers([decision.renewed() for decision in batch])
     backwards = answers([decision.renewed() for decision in reversed(batch)])[::-1]
