@@ -217,10 +217,17 @@ def test_broken_knobs_are_caught() -> None:
     class ReversedBounds(Random):
         knob_bounds = (1.0, 0.0)
 
+    class NoWithKnob(Helper):
+        knob_bounds = (0.0, 9.0)
+
+        def decide(self, observations: Any, state: Any, start: Any) -> Any:
+            return np.zeros(len(observations), int), state
+
     for helper, rule in (
         (SameObject(0.3), "does not change this one"),
         (FixedKnob(0.3), "whose knob is x"),
         (ReversedBounds(0.3), "low < high"),
+        (NoWithKnob(), "defines knob, knob_bounds and with_knob.*without with_knob"),
     ):
         with broken(rule):
             check_helper(helper)

@@ -118,6 +118,11 @@ def _check_helpers(config: RunConfig) -> None:
                 "evaluate.helpers."
             )
         kind = helper_class(name)
+        if kind.lacks_with_knob():
+            raise TaskContractError(
+                f"a helper with a knob must define knob, knob_bounds and with_knob(x), and {name!r} has no with_knob, "
+                "so it cannot be calibrated. Define with_knob, or remove knob and knob_bounds."
+            )
         if not kind.overrides("from_run") and (name in c.helpers or not kind.overrides("made_in")):
             kwargs = c.kwargs.get(name, {})
             with errors_named(name, kwargs):

@@ -151,6 +151,7 @@ def test_a_loaded_evaluation_equals_the_saved_one(coins, tmp_path):
     data = json.loads(path.read_text())
     assert data["rows"] == coins.rows
     loaded = Evaluation.load(path)
+    assert len(repr(loaded)) < 200
     assert loaded.rows == coins.rows
     assert loaded.comparisons == coins.comparisons
     assert loaded.recovery("last", budget=1.0) == coins.recovery("last", budget=1.0)

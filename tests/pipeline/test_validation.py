@@ -103,6 +103,12 @@ def test_invalid_answers_are_found_before_training(monkeypatch: pytest.MonkeyPat
         check('evaluate.helpers=["mine"]')
 
 
+def test_a_helper_with_bounds_and_no_with_knob_is_found_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry.load("helpers", "never"), "knob_bounds", (0.0, 9.0))
+    with pytest.raises(TaskContractError, match="'never' has no with_knob, so it cannot be calibrated"):
+        check('evaluate.helpers=["never"]')
+
+
 def test_a_message_about_a_constructor_that_raises_names_the_helper(monkeypatch: pytest.MonkeyPatch) -> None:
     def init(self):
         raise RuntimeError("no such table")
