@@ -125,6 +125,11 @@ class Helper:
         return getattr(own, "__func__", own) is not getattr(default, "__func__", default)
 
     @classmethod
+    def lacks_with_knob(cls) -> bool:
+        """Whether this class defines ``knob`` or ``knob_bounds`` without :meth:`with_knob`: it cannot be calibrated."""
+        return not cls.overrides("with_knob") and (cls.overrides("knob") or cls.knob_bounds != Helper.knob_bounds)
+
+    @classmethod
     def made_in(cls, run: Path) -> bool:
         """Whether a run directory has the files that it needs; if not, it is compared only if the config names it."""
         return True

@@ -120,11 +120,12 @@ def load(group: str, name: str) -> type[Any]:
     except SelfRegError:
         raise
     except Exception as error:
-        origin = _OWN if entry.origin == _OWN else f"the distribution {entry.origin!r}"
+        own = entry.origin == _OWN
+        origin = _OWN if own else f"the distribution {entry.origin!r}"
+        remedy = f"repair {_source(entry.module) or 'its file'}" if own else f"update or uninstall {entry.origin}"
         raise PluginImportError(
             f"{SINGULAR[group]} {name!r} of {origin} cannot be imported: {entry.module} raised "
-            f"{type(error).__name__}: {shown(str(error))}. Install the packages that it needs, or update or uninstall "
-            f"{entry.origin}."
+            f"{type(error).__name__}: {shown(str(error))}. Install the packages that it needs, or {remedy}."
         ) from error
     attribute = entry.attribute
     if attribute is None:
@@ -272,10 +273,12 @@ def _parse(found: pkgutil.ModuleInfo) -> ast.Module | None:
     spec = found.module_finder.find_spec(found.name, None)
     source = spec.loader.get_source(found.name) if spec and hasattr(spec.loader, "get_source") else None  # type: ignore[union-attr]
     try:
-        return ast.parse(source or "")
+        return ast.parse(source or "", filename=(spec and spec.origin) or found.name)
     except SyntaxError as error:
         # A warning, because an error would make the whole package impossible to import.
-        warnings.warn(f"the plug-in file {found.name!r} is skipped: {error}", RuntimeWarning, stacklevel=2)
+        text = f"the plug-in file {found.name!r} is skipped, because it is not valid Python: {error.msg}"
+        where = f" ({error.filename}, line {error.lineno})"
+        warnings.warn(f"{text}{where}. Repair or remove it.", RuntimeWarning, stacklevel=2)
         return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -156,7 +157,8 @@ def test_task_files_without_literals_and_broken_files_are_skipped_with_a_warning
         assert registry.names("envs") == ["a/Good-v0", "a/Good-v1"]
     told = " ".join(str(warning.message) for warning in caught)
     assert "tasks_a.half has" in told
-    assert "'torn' is skipped" in told
+    assert "'torn' is skipped, because it is not valid Python" in told
+    assert f"({tmp_path / 'tasks_a' / 'torn.py'}, line 1)" in told
 
 
 def test_ids_of_one_class_can_have_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,6 +282,15 @@ def _package(folder: Path, name: str, module: str, source: str) -> None:
     (folder / name).mkdir()
     (folder / name / "__init__.py").write_text("")
     (folder / name / f"{module}.py").write_text(source)
+
+
+def test_a_file_of_this_repository_that_fails_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    _package(tmp_path, "helpers_a", "mine", "import no_such_module\n__all__ = ['Mine']")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(registry.GROUPS, "helpers", "helpers_a")
+    file = re.escape(str(tmp_path / "helpers_a" / "mine.py"))
+    with pytest.raises(RegistryError, match=f"Install the packages that it needs, or repair {file}"):
+        registry.load("helpers", "mine")
 
 
 def test_a_module_that_fails_names_its_distribution(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:

@@ -15,7 +15,7 @@ from selfreg_gym.agents.helpers.always import Always
 from selfreg_gym.agents.helpers.never import Never
 from selfreg_gym.agents.helpers.random import Random
 from selfreg_gym.envs.coin import Coin
-from selfreg_gym.errors import TaskContractError
+from selfreg_gym.errors import InvalidArgumentError, TaskContractError
 from selfreg_gym.testing import ExpertActor, RandomActor, check_actor, check_helper, check_intervention
 
 COUNTER = iter(range(10**9))
@@ -50,6 +50,30 @@ def _each(function: Callable[[Decision], Any]) -> Actor:
 def _moves_the_task(decision: Decision) -> str:
     decision.task.step("heads")
     return "heads"
+
+
+def _plans(decision: Decision) -> str:
+    before = decision.task.snapshot()
+    decision.task.step("heads")
+    decision.task.restore(before)
+    return "heads"
+
+
+def test_a_planner_that_restores_the_task_passes() -> None:
+    for task in (None, "selfreg/Coin-v0", "selfreg/FrozenLake-v0"):
+        check_actor(_each(_plans), task=task)
+    check_intervention(Intervention(_each(_plans), name="planner"))
+
+
+@pytest.mark.parametrize("timeout", [0, -1.0, float("nan"), "5", True])
+def test_an_invalid_limit_of_a_check_is_refused(timeout: Any) -> None:
+    for check, plugin in (
+        (check_actor, RandomActor()),
+        (check_intervention, Intervention(RandomActor(), name="random")),
+        (check_helper, Never()),
+    ):
+        with pytest.raises(InvalidArgumentError, match=r"timeout \(seconds\) must be"):
+            check(plugin, timeout=timeout)  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(
@@ -89,6 +113,7 @@ def test_an_actor_that_raises_is_reported_with_its_error() -> None:
 def test_good_actors_and_interventions_pass() -> None:
     check_actor(RandomActor())
     check_actor(ExpertActor())
+    check_actor(lambda observation: "heads")
     check_actor(_each(lambda decision: Act("heads", logprobs=(0.0, -1.0), cost=0.5)), task=Coin())
     check_intervention(Intervention(ExpertActor(), name="expert", cost=0.5))
 
@@ -116,8 +141,12 @@ def test_an_actor_is_checked_as_that_of_the_task() -> None:
 
 
 def test_broken_interventions_are_caught() -> None:
-    with broken("an intervention is a selfreg_gym.Intervention"):
+    with broken("an intervention is a selfreg_gym.Intervention, for instance Intervention"):
         check_intervention(ExpertActor())
+    with pytest.raises(TaskContractError, match=r"registry\.load\('interventions', 'expert'\)\(\) makes it"):
+        check_intervention("expert")
+    with pytest.raises(TaskContractError, match=r"a function of the observation.*registry\.load\('actors', 'tiny'\)"):
+        check_actor("tiny")
     unnamed, free = Intervention(ExpertActor(), name="x"), Intervention(ExpertActor(), name="x")
     unnamed.name, free.cost = "", 0.0
     with broken("has a name"):
@@ -188,10 +217,17 @@ def test_broken_knobs_are_caught() -> None:
     class ReversedBounds(Random):
         knob_bounds = (1.0, 0.0)
 
+    class NoWithKnob(Helper):
+        knob_bounds = (0.0, 9.0)
+
+        def decide(self, observations: Any, state: Any, start: Any) -> Any:
+            return np.zeros(len(observations), int), state
+
     for helper, rule in (
         (SameObject(0.3), "does not change this one"),
         (FixedKnob(0.3), "whose knob is x"),
         (ReversedBounds(0.3), "low < high"),
+        (NoWithKnob(), "defines knob, knob_bounds and with_knob.*without with_knob"),
     ):
         with broken(rule):
             check_helper(helper)

@@ -48,10 +48,11 @@ def always_asked(teacher: Any, costs: Sequence[float], cap: int | None = None) -
 
 def _known(teacher: Any, interventions: int) -> NDArray[np.bool_]:
     """``(K,)`` whether each intervention occurs in the rollouts; all are True if none occurs."""
+    known: NDArray[np.bool_]
     if isinstance(teacher, PricedFrontier):
         known = teacher.tried
     elif isinstance(teacher, TransitionModel):
-        known = teacher.available[1:].any(axis=1)
+        known = np.asarray(teacher.available[1:].any(axis=1))
     else:
         known = np.ones(interventions, bool)
     return known if known.any() else np.ones(interventions, bool)

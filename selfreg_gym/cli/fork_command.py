@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -86,6 +87,11 @@ def _actions(text: str) -> tuple[int, ...]:
         raise InvalidArgumentError(f"first actions are integers joined by +, such as 1+2; received {text!r}.") from None
 
 
+def _gain(value: float) -> str:
+    """A gain by the table; NaN in a state that the table does not know."""
+    return "unknown" if math.isnan(value) else f"{value:+z.2f}"
+
+
 def _show(found: object) -> None:
     """Print a row per state, the means, and the comparison with the table."""
     from rich.console import Console
@@ -107,8 +113,8 @@ def _show(found: object) -> None:
     for i, state in enumerate(forks.states):
         cells = [visible(f"{state.task_id} step {state.t}"), "" if state.steps_left is None else str(state.steps_left)]
         cells += [f"{rate[i]:.2f}" for rate in rates]
-        cells += [f"{d.success[i]:+.2f} [{d.success_low[i]:+.2f}, {d.success_high[i]:+.2f}]" for d in differences]
-        cells += [] if gains is None else [f"{gains[i]:+.2f}"]
+        cells += [f"{d.success[i]:+z.2f} [{d.success_low[i]:+z.2f}, {d.success_high[i]:+z.2f}]" for d in differences]
+        cells += [] if gains is None else [_gain(gains[i])]
         shown.add_row(*(Text(cell) for cell in cells))
     Console().print(shown)
     for first, name in zip(others, names[1:], strict=True):

@@ -55,7 +55,7 @@ def changes(task: str | None, overrides: Sequence[str] | None) -> list[str]:
 Preset = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="A built-in config: tiny (the demo), smoke (takes seconds), or one of another task."
+        metavar="NAME", help="A built-in config: tiny (the demo), smoke (a test), or one of `selfreg list presets`."
     ),
 ]
 Config = Annotated[

@@ -20,6 +20,8 @@ __all__: list[str] = []
 
 GROUP_NAMES = {"tasks": "envs"}
 """Name of a group on the command line -> its name in the registry, where the two differ."""
+PRESETS = "presets"
+"""The group of the shipped configs, which are not plug-ins."""
 _MOST_VARIANTS = 8  # ids of one module that are printed one by one
 
 
@@ -27,12 +29,16 @@ _MOST_VARIANTS = 8  # ids of one module that are printed one by one
 def list_command(
     group: Annotated[
         str | None,
-        typer.Argument(metavar="GROUP", help="tasks, actors, interventions, helpers or experiments; default: all."),
+        typer.Argument(
+            metavar="GROUP", help="tasks, actors, interventions, helpers, experiments or presets; default: all."
+        ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Print each id of a task with many variants.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with all ids.")] = False,
 ) -> None:
-    """List the tasks, actors, interventions, helpers and experiments; of plug-ins also the distribution and module.
+    """List the tasks, actors, interventions, helpers, experiments and presets.
+
+    Of plug-ins the distribution and the module are listed, too. A preset is a built-in config for `--preset`.
 
     - `selfreg list helpers`
     - `selfreg list tasks --all`
@@ -40,11 +46,11 @@ def list_command(
     """
     from selfreg_gym import registry
 
-    known = [name for name in (*GROUP_NAMES, *registry.GROUPS) if name not in GROUP_NAMES.values()]
+    known = [name for name in (*GROUP_NAMES, *registry.GROUPS, PRESETS) if name not in GROUP_NAMES.values()]
     if group and group not in (*known, *GROUP_NAMES.values()):
         raise UnknownNameError("group", group, known)
-    groups = [GROUP_NAMES.get(group, group)] if group else list(registry.GROUPS)
-    found = {name: registry.describe(name) for name in groups}
+    groups = [GROUP_NAMES.get(group, group)] if group else [*registry.GROUPS, PRESETS]
+    found = {name: _presets() if name == PRESETS else registry.describe(name) for name in groups}
     if as_json:
         keys = ("name", "module", "origin", "summary")
         plain = {name: [{key: getattr(e, key) for key in keys} for e in entries] for name, entries in found.items()}
@@ -70,6 +76,17 @@ def list_command(
             cells = (f"  {e.name}", *([home] if brought else []), summary)
             table.add_row(*(Text(visible(text, limit=300)) for text in cells))
     Console().print(table)
+
+
+def _presets() -> list[Entry]:
+    """The shipped configs, in the form of plug-ins."""
+    from selfreg_gym.pipeline.config import preset_names, preset_summary
+    from selfreg_gym.registry import Entry
+
+    module = "selfreg_gym.pipeline.presets"
+    return [
+        Entry(name, PRESETS, f"{module}.{name}", "selfreg_gym", summary=preset_summary(name)) for name in preset_names()
+    ]
 
 
 def _with_variants(entries: Sequence[Entry], most: int) -> list[tuple[Entry, int]]:

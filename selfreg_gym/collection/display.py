@@ -111,21 +111,6 @@ def _shown_time(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def _shown_speed(speed: float) -> str:
-    """Episodes per second, or per minute or hour if they are few, as with a slow simulator or a model on a server."""
-    for unit, seconds in (("s", 1), ("min", 60)):
-        if speed * seconds >= 1:
-            return f"{speed * seconds:.1f} episodes/{unit}"
-    return f"{speed * 3600:.1f} episodes/h"
-
-
-def _shown_time(seconds: float) -> str:
-    """Seconds, or minutes or hours if they are many."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
 def _order(p: float | None) -> float:
     return -1.0 if p is None else p
 

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def request_key(path: str, body: dict[str, Any], draw: int | None) -> bytes:
 
 
 class AnswerCache:
-    """An SQLite file of answers, each a JSON text.
+    """An SQLite file of answers, each a JSON text. Any thread can use it.
 
     Args:
         path: the file; it is created with its folders if it is missing.
@@ -43,9 +44,10 @@ class AnswerCache:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._lock = threading.RLock()
         with self._errors():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = connect(self.path, mode="rwc")
+            self._connection = connect(self.path, mode="rwc", one_thread=False)
             application = self._pragma("application_id")
             if application not in (0, _APPLICATION) or self._pragma("user_version") not in (0, _FORMAT):
                 raise StoreError(f"{self.path} is not a cache of answers (of this version): choose another file.")
@@ -85,7 +87,8 @@ class AnswerCache:
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
+        with self._lock:
+            self._connection.close()
 
     def _pragma(self, name: str) -> int:
         return self._connection.execute(f"PRAGMA {name}").fetchone()[0]
@@ -93,6 +96,7 @@ class AnswerCache:
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
         try:
-            yield
+            with self._lock:
+                yield
         except (sqlite3.Error, OSError) as error:
             raise StoreError(f"{self.path} cannot be used as a cache of answers: {error}.") from error

@@ -23,6 +23,7 @@ from selfreg_gym.endpoint.thread_pool import ThreadPool
 from selfreg_gym.errors import EndpointError, SetupError, did_you_mean
 from selfreg_gym.lm.memo import Memo
 from selfreg_gym.utils.printable import repaired
+from selfreg_gym.utils.time_limit import Interrupted
 
 __all__ = ["CHAT", "COMPLETIONS", "MODELS", "SYSTEMONE", "Connection", "Request"]
 
@@ -99,8 +100,8 @@ def _finalize(resources: _Resources) -> None:
 class Connection:
     """A server, its answers and their cost. Opened lazily, pickled without its open resources, never copied.
 
-    It is used from one thread; the requests run in a pool of ``server.concurrency`` threads. Its resources are closed
-    by :meth:`close`, else at its garbage collection or at the end of the program.
+    It is used from one thread at a time; the requests run in a pool of ``server.concurrency`` threads. Its resources
+    are closed by :meth:`close`, else at its garbage collection or at the end of the program.
 
     Args:
         server: address, time limits and prices.
@@ -216,6 +217,8 @@ class Connection:
         try:
             for index, answers in self._resources.pool.run(tasks):
                 yield jobs[index], answers
+        except Interrupted:
+            raise  # the next call uses the open resources
         except BaseException:
             self.close()  # after Ctrl-C nothing waits for the server
             raise

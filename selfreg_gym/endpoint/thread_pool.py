@@ -12,6 +12,8 @@ from typing import Any
 
 __all__ = ["ThreadPool"]
 
+_POLL = 0.1  # seconds; a thread that waits without a limit receives no exception of another one
+
 
 class ThreadPool:
     """At most ``size`` daemon threads, started when there are jobs."""
@@ -24,21 +26,27 @@ class ThreadPool:
     def run(self, jobs: Sequence[Callable[[], Any]]) -> Iterator[tuple[int, Any]]:
         """Yield ``(index of the job, result)`` in the order of completion.
 
+        If the caller stops before the last job, jobs that have not started are dropped.
+
         Raises:
             Exception: that of a job, when it is next in this order.
         """
         done: SimpleQueue[Any] = SimpleQueue()
+        stopped = threading.Event()
         for index, job in enumerate(jobs):
-            self._jobs.put((index, job, done))
+            self._jobs.put((index, job, done, stopped))
         while len(self._threads) < min(self.size, len(jobs)):
             thread = threading.Thread(target=self._work, name="endpoint", daemon=True)
             self._threads.append(thread)
             thread.start()
-        for _ in jobs:
-            index, result, error = done.get()
-            if error is not None:
-                raise error
-            yield index, result
+        try:
+            for _ in jobs:
+                index, result, error = _next(done)
+                if error is not None:
+                    raise error
+                yield index, result
+        finally:
+            stopped.set()
 
     def close(self) -> None:
         """Drop the jobs that have not started, and end the threads."""
@@ -53,9 +61,24 @@ class ThreadPool:
 
     def _work(self) -> None:
         while (task := self._jobs.get()) is not None:
-            index, job, done = task
+            index, job, done, stopped = task
             try:
-                done.put((index, job(), None))
+                if not stopped.is_set():
+                    done.put((index, job(), None))
             except BaseException as error:  # run() raises it
                 done.put((index, None, error))
-            del task, job, done  # a job refers to its connection, which must be collectable while this thread waits
+            del (
+                task,
+                job,
+                done,
+                stopped,
+            )  # a job refers to its connection, which must be collectable while this thread waits
+
+
+def _next(done: SimpleQueue[Any]) -> Any:
+    """The next item, awaited in short intervals, so that a time limit can end the wait."""
+    while True:
+        try:
+            return done.get(timeout=_POLL)
+        except Empty:
+            continue

@@ -43,7 +43,7 @@ def find_warnings(results: SplitResults, rows: Sequence[ResultRow], comparisons:
     if missing:
         found.append(
             f"{split}: the evaluation has no result of {' and '.join(missing)}, so shares of the gap and the coin line "
-            "are unknown: add these helpers to evaluate.helpers."
+            "are unknown: evaluate these helpers, too (in a config: evaluate.helpers)."
         )
     else:
         never, always = results.anchors

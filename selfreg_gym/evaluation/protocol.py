@@ -100,7 +100,7 @@ def evaluate(
         TaskContractError: on a split, each of the first 32 episodes of a helper ended in an error, or all of them if
             there are fewer.
     """
-    return evaluate_splits(
+    evaluation = evaluate_splits(
         {split: SplitPlan(env, tasks, episodes, _has_fixed_tasks(split, fixed_tasks))},
         helpers,
         seed=seed,
@@ -113,8 +113,11 @@ def evaluate(
         deterministic=deterministic,
         retries=retries,
         progress=progress,
-        warn=warn,
+        warn=False,
     )
+    if warn:
+        _issue(evaluation.warnings)
+    return evaluation
 
 
 def evaluate_splits(
@@ -145,7 +148,9 @@ def evaluate_splits(
     """
     if not helpers or not isinstance(helpers, Mapping):
         example, received = "{'never': Never()}", shown(helpers) if helpers else "none"
-        raise InvalidArgumentError(f"evaluate needs at least one helper, for instance {example}; received {received}.")
+        raise InvalidArgumentError(
+            f"evaluate needs a dict of at least one helper, for instance {example}; received {received}."
+        )
     players = {
         HelperKey.parse(key): as_helper(helper, what=f"the helper {str(key)!r}") for key, helper in helpers.items()
     }
@@ -184,9 +189,15 @@ def evaluate_splits(
         shards = [shard for run in runs.values() for shard in run.shards]
         run_sharded(player, shards, workers=workers, on_result=receive)
     evaluation = Evaluation.merge(*(done[name] for name in splits))
-    for text in evaluation.warnings if warn else ():
-        warnings.warn(text, EvaluationWarning, stacklevel=2)
+    if warn:
+        _issue(evaluation.warnings)
     return evaluation
+
+
+def _issue(texts: Sequence[str]) -> None:
+    """Issue warnings that show the line of the caller's caller."""
+    for text in texts:
+        warnings.warn(text, EvaluationWarning, stacklevel=3)
 
 
 def _known_budgets(players: Mapping[HelperKey, Helper], budgets: Mapping[Any, float] | None) -> dict[HelperKey, float]:

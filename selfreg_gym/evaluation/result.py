@@ -56,6 +56,11 @@ class Evaluation:
         object.__setattr__(self, "budgets", _by_key(self.budgets))
         object.__setattr__(self, "expected", expected)
 
+    def __repr__(self) -> str:
+        splits = [f"{name}: {len(table.seeds)} episodes" for name, table in self.tables.items()]
+        names = dict.fromkeys(key.name for table in self.tables.values() for key in table.columns)
+        return f"Evaluation({', '.join(splits)}; helpers {', '.join(names)})"
+
     @cached_property
     def _results(self) -> dict[str, SplitResults]:
         return {

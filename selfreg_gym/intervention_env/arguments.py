@@ -64,9 +64,9 @@ def check_limit(max_episode_steps: Any) -> int | None:
     return check_count("max_episode_steps", max_episode_steps)
 
 
-def check_timeout(call_timeout: Any) -> float | None:
-    """Return ``call_timeout``, seconds above 0, as a float, or None for no limit."""
-    return None if call_timeout is None else check_number("call_timeout (seconds)", call_timeout, above=True)
+def check_timeout(timeout: Any, what: str = "call_timeout (seconds)") -> float | None:
+    """Return a limit of a call, seconds above 0, as a float, or None for no limit."""
+    return None if timeout is None else check_number(what, timeout, above=True)
 
 
 def check_budget(budget: Any) -> float:

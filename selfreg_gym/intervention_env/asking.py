@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from selfreg_gym.errors import CheckpointError, MissingPackageError, SetupError, is_failure, message_of, shown
+from selfreg_gym.errors import (
+    CheckpointError,
+    MissingPackageError,
+    SetupError,
+    TaskContractError,
+    is_failure,
+    message_of,
+    shown,
+)
+from selfreg_gym.intervention_env.guard import TaskGuard
 from selfreg_gym.types import Act, Actor, Decision
 from selfreg_gym.utils.time_limit import CallTimedOutError, call_within
 
@@ -42,15 +51,18 @@ def ask(
         decisions: N decisions.
         timeout: seconds that a call may take; None: no limit.
         episodes: the N episodes of the decisions, whose tasks are restored after a call that is repeated or took too
-            long (:meth:`EpisodeState.again`); None: the tasks are not restored.
+            long (:meth:`EpisodeState.again`); None within the call of another actor, which restores them itself.
 
     Raises:
+        TaskContractError: without ``episodes``, the call left a task in another state, and so the call of the other
+            actor fails.
         SetupError, MissingPackageError, CheckpointError: the actor cannot work with its settings; this is not a failure
             of an episode.
     """
-    rule, late = "an actor must answer every decision", False
+    rule, failure, late = "an actor must answer every decision", "", False
+    before = _marks(decisions) if episodes is None else []
     try:
-        return call_within(timeout, lambda: _answers(actor, decisions))
+        acts = call_within(timeout, lambda: _answers(actor, decisions))
     except (SetupError, MissingPackageError, CheckpointError):
         raise
     except _WrongAnswerError as error:
@@ -65,6 +77,10 @@ def ask(
             raise
         what = f"{type(error).__name__}: {_shortened(message_of(error))}"
         failure = f"{rule}; {type(actor).__name__}.act raised {what}"
+    if episodes is None and _marks(decisions) != before:
+        raise TaskContractError(f"{failure.rstrip('.')}. Then, {_changed(actor)}" if failure else _changed(actor))
+    if not failure:
+        return acts
     if len(decisions) == 1:
         if late and episodes is not None:
             episodes[0].again(decisions[0])
@@ -101,6 +117,19 @@ def _again(decisions: Sequence[Decision], episodes: Sequence[EpisodeState] | Non
     if episodes is None:
         return [decision.renewed() for decision in decisions]
     return [episode.again(decision) for episode, decision in zip(episodes, decisions, strict=True)]
+
+
+def _marks(decisions: Sequence[Decision]) -> list[object]:
+    """The marks of the states of the decisions' tasks (:class:`TaskGuard`)."""
+    return [decision.task.mark if isinstance(decision.task, TaskGuard) else None for decision in decisions]
+
+
+def _changed(actor: Actor) -> str:
+    """The error about an actor that left the task of a simulation, or of another actor's call, in another state."""
+    return (
+        f"an actor must leave the task as it is; {type(actor).__name__}.act has changed it within the call of another "
+        "actor, and not restored it."
+    )
 
 
 def _answers(actor: Actor, decisions: Sequence[Decision]) -> list[str | Act]:

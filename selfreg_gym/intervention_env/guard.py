@@ -55,6 +55,11 @@ class TaskGuard(gym.Wrapper[str, str, str, str]):
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _lock=threading.RLock())
 
+    @property
+    def mark(self) -> object:
+        """The mark of the current state."""
+        return self._mark
+
     def watch(self, who: int) -> None:
         """Begin a call of ``who`` (0 the actor, k the k-th intervention)."""
         self._watched.append(who)

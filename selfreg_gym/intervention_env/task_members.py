@@ -65,7 +65,7 @@ def task_function(task: str) -> Callable[..., Any] | None:
         found = getattr(found, part, None)
     if not callable(found):
         known = sorted(key for key, value in vars(sys.modules[module]).items() if callable(value) and key[0] != "_")
-        raise UnknownNameError(f"function of the module {module}, or id of a task that it registers,", name, known)
+        raise UnknownNameError(f"function of the module {module!r} (or id of a task that it registers)", name, known)
     return found
 
 

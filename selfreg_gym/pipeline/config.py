@@ -12,31 +12,30 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 import math
 import tomllib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
 from selfreg_gym import registry
 from selfreg_gym.adapters import as_helper_class
-from selfreg_gym.errors import ConfigError, UnknownNameError, did_you_mean, shown
+from selfreg_gym.errors import ConfigError, UnknownNameError, shown
 from selfreg_gym.intervention_env.building import material
 from selfreg_gym.intervention_env.interventions import material_kwargs
 from selfreg_gym.intervention_env.task_members import task_class
+from selfreg_gym.pipeline.config_errors import explain, missing_key
 from selfreg_gym.pipeline.config_sections import TaskConfig
 from selfreg_gym.pipeline.schema import RunConfig
 from selfreg_gym.types import optional_member
 
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
-
 __all__ = [
     "FORMER_SECTIONS", "RunConfig", "differences", "from_dict", "load_config", "material_config", "override",
-    "parse_overrides", "preset_names", "to_dict",
+    "parse_overrides", "preset_names", "preset_summary", "to_dict",
 ]  # fmt: skip
 
 PRESETS = Path(__file__).parent / "presets"
@@ -46,23 +45,6 @@ FORMER_SECTIONS = {"model": "transitions"}
 
 LARGEST = 2**63
 """Bound on the size of integers: databases and random generators take 64 bits."""
-
-RULES = {
-    "model_type": "a section (a table of keys)",
-    "int_type": "an integer",
-    "float_type": "a number",
-    "bool_type": "true or false",
-    "string_type": "a text",
-    "tuple_type": "a list",
-    "dict_type": "a table",
-    "literal_error": "{expected}",
-    "greater_than_equal": "at least {ge:.12g}",
-    "greater_than": "greater than {gt:.12g}",
-    "less_than_equal": "at most {le:.12g}",
-    "less_than": "less than {lt:.12g}",
-    "too_short": "non-empty",
-}
-"""Type of pydantic's error -> what the value must be."""
 
 
 def preset_names() -> list[str]:
@@ -95,13 +77,27 @@ def load_config(
         try:
             table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
+            meant = f" {str(path)!r} is a preset: write --preset {path}." if str(path) in preset_names() else ""
             raise ConfigError(
-                f"a config file must be readable, received {str(path)!r}: {error.strerror}. Give the path of a "
-                "TOML file (see examples/*.toml), or the name of a built-in config with --preset."
+                f"a config file must be readable, received {str(path)!r}: {error.strerror}.{meant} Give the path "
+                "of a TOML file (see examples/*.toml), or the name of a built-in config with --preset "
+                "(`selfreg list presets`)."
             ) from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"a config file must be TOML, received {str(path)!r}: {error}.") from None
-    return override(table, overrides)
+    try:
+        return override(table, overrides)
+    except ConfigError as error:
+        if preset is not None or path is None:
+            raise
+        changed = " with the changes of --set" if overrides else ""
+        raise ConfigError(f"the config {str(path)!r}{changed} is invalid: {error}") from None
+
+
+def preset_summary(name: str) -> str:
+    """Return the comment at the top of a shipped config."""
+    lines = (PRESETS / f"{name}.toml").read_text(encoding="utf-8").splitlines()
+    return " ".join(line.lstrip("# ") for line in itertools.takewhile(lambda line: line.startswith("#"), lines))
 
 
 def override(table: Mapping[str, Any], overrides: Sequence[str]) -> RunConfig:
@@ -186,7 +182,8 @@ def parse_overrides(overrides: Iterable[str], table: dict[str, Any] | None = Non
         name, equals, value = text.partition("=")
         keys = name.strip().split(".")
         if not equals or len(keys) < 2 or not all(keys):
-            raise ConfigError(f"an override must be section.key=value (collect.episodes=50), received {text!r}.")
+            hint = missing_key(name.strip()) if len(keys) == 1 else ""
+            raise ConfigError(f"an override must be section.key=value (collect.episodes=50), received {text!r}.{hint}")
         try:
             parsed = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
@@ -213,7 +210,7 @@ def from_dict(table: Mapping[str, Any]) -> RunConfig:
     try:
         return RunConfig.model_validate(table)
     except ValidationError as error:
-        raise ConfigError(_explain(error, table)) from None
+        raise ConfigError(explain(error, table)) from None
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:
@@ -279,47 +276,6 @@ def _current_name(section: str) -> str:
         text = f"the section [{section}] of a config is now [{FORMER_SECTIONS[section]}]; rename it."
         warnings.warn(text, DeprecationWarning, stacklevel=4)
     return FORMER_SECTIONS.get(section, section)
-
-
-def _explain(error: ValidationError, table: Mapping[str, Any]) -> str:
-    """The first error as rule and received value. The options of a union, each an error, are joined by "or"."""
-    errors = error.errors(include_url=False)
-    first, key = errors[0], _path(table, errors[0]["loc"])
-    if first["type"] == "extra_forbidden":
-        section = RunConfig.model_fields[str(key[0])].annotation if len(key) > 1 else RunConfig
-        known = list(section.model_fields)  # type: ignore[union-attr]
-        return (
-            f"unknown key: received {_spell(key)!r}.{did_you_mean(key[-1], known)} "
-            f"{f'Keys of {key[0]}' if len(key) > 1 else 'Sections'}: {', '.join(known)}."
-        )
-    if first["type"] == "text":
-        return first["msg"]
-    rules = [_rule(one) for one in errors if _path(table, one["loc"]) == key]
-    return f"{_spell(key)} must be {' or '.join(rules)}, received {shown(first['input'])}."
-
-
-def _path(table: Any, location: Sequence[int | str]) -> list[int | str]:
-    """The part of an error's location that lies in the table; the rest names an option of a union."""
-    path: list[int | str] = []
-    for part in location:
-        if isinstance(table, Mapping) and part not in table:
-            break
-        if not isinstance(table, Mapping) and not isinstance(part, int):
-            break
-        table = table[part]
-        path.append(part)
-    return path
-
-
-def _spell(path: Sequence[int | str]) -> str:
-    """``["collect", "help_probabilities", 1]`` as ``collect.help_probabilities[1]``."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
-
-
-def _rule(error: ErrorDetails) -> str:
-    """What a value must be, in words."""
-    rule = RULES.get(error["type"])
-    return error["msg"] if rule is None else rule.format(**error.get("ctx", {}))
 
 
 def _check_plain(value: Any, key: str) -> None:

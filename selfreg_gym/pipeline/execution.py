@@ -195,7 +195,9 @@ def _finish(run: Run, stage: Stage, label: str, settings: Any, result: Callable[
     )
     remove(run.path / ".partial" / stage.name)
     shown = [
-        f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {visible(value, limit=80)}"
+        f"{key} {value:.3g}"
+        if isinstance(value, float)
+        else f"{key} {'unknown' if value is None else visible(value, limit=80)}"
         for key, value in figures.items()
     ]
     run.say(f"{label}: done in {seconds:.0f} s{'; ' if shown else ''}{', '.join(shown[:FIGURES])}")

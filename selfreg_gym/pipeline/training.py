@@ -63,8 +63,9 @@ def _single_outcome(measured: Mapping[str, Any], info: Mapping[str, Any]) -> lis
     rate = measured.get("base_rate")
     if rate not in (0.0, 1.0):
         return []
+    tasks = len(info["calibration_tasks"])
     return [
-        f"all {measured['n']} held-out decisions of {len(info['calibration_tasks'])} tasks end in "
+        f"all {measured['n']} held-out decisions of {tasks} task{'s' * (tasks > 1)} end in "
         f"{'success' if rate else 'failure'}, so p(s) is not scaled and its quality is unknown. Collect more tasks "
         "(collect.tasks), or hold out a larger share of them (prm.share)."
     ]

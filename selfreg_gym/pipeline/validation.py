@@ -14,6 +14,7 @@ from selfreg_gym.errors import InvalidArgumentError, TaskContractError, UnknownN
 from selfreg_gym.helper import Helper
 from selfreg_gym.inputs import INPUTS, TASK_INPUTS
 from selfreg_gym.intervention_env.building import build_task
+from selfreg_gym.intervention_env.episode import episodes_of
 from selfreg_gym.intervention_env.interventions import name_and_id
 from selfreg_gym.intervention_env.task_members import task_function
 from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
@@ -82,6 +83,20 @@ def _check_names(config: RunConfig) -> None:
             raise UnknownNameError("reinforcement learner", name, learners)
     for split in (*config.task.splits.values(), *config.select.splits.values()):
         build_task(config.task.id, {**config.task.arguments, **split}).close()
+    _check_number_of_tasks(config)
+
+
+def _check_number_of_tasks(config: RunConfig) -> None:
+    """Raise if more tasks are to be collected than there are (the other stages take as many as there are)."""
+    split = config.task.collected
+    task = build_task(config.task.id, {**config.task.arguments, **config.task.splits[split]})
+    available = episodes_of(task)
+    task.close()
+    if available is not None and 0 < available < config.collect.tasks:
+        raise InvalidArgumentError(
+            f"collect.tasks must be at most {available}, the number of tasks of {config.task.id!r} (split {split!r}); "
+            f"received {config.collect.tasks}."
+        )
 
 
 def _is_trained(name: str) -> bool:
@@ -103,6 +118,11 @@ def _check_helpers(config: RunConfig) -> None:
                 "evaluate.helpers."
             )
         kind = helper_class(name)
+        if kind.lacks_with_knob():
+            raise TaskContractError(
+                f"a helper with a knob must define knob, knob_bounds and with_knob(x), and {name!r} has no with_knob, "
+                "so it cannot be calibrated. Define with_knob, or remove knob and knob_bounds."
+            )
         if not kind.overrides("from_run") and (name in c.helpers or not kind.overrides("made_in")):
             kwargs = c.kwargs.get(name, {})
             with errors_named(name, kwargs):

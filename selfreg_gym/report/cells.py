@@ -23,7 +23,7 @@ def html_table(head: Sequence[str], body: Sequence[Sequence[Any]], *, left: int 
 
 def number(value: float | None, digits: int = 2, sign: str = "") -> str:
     """A number with ``digits`` decimals; with ``sign="+"`` a positive one has its sign."""
-    return DASH if value is None else f"{value:{sign}.{digits}f}"
+    return DASH if value is None else f"{value:{sign}z.{digits}f}"
 
 
 def budget_cell(value: float | None) -> str:
@@ -35,7 +35,7 @@ def estimate(
     value: float | None, ci: Sequence[float | None], *, scale: float = 1.0, digits: int = 2, sign: str = ""
 ) -> str:
     """A number with its interval in small print."""
-    centre, *ends = (None if x is None else f"{scale * x:{sign}.{digits}f}" for x in (value, *ci))
+    centre, *ends = (None if x is None else f"{scale * x:{sign}z.{digits}f}" for x in (value, *ci))
     return DASH if centre is None else macros.small(centre, "" if None in ends else f"{ends[0]} to {ends[1]}")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from selfreg_gym.intervention_env.interventions import names_of
 from selfreg_gym.report import plots, tables
+from selfreg_gym.report.cells import DASH
 from selfreg_gym.report.data import ReportData
 from selfreg_gym.report.kinds import kinds
 from selfreg_gym.report.svg import export
@@ -117,9 +118,10 @@ def _shares(data: ReportData) -> Section:
         _by_split(data, tables.shares, [split for split in data.splits if data.has_gap(split)]),
         "(SR \N{MINUS SIGN} SR of never) / (SR of always \N{MINUS SIGN} SR of never), with its paired 95 % interval; U "
         f"is the usage ({data.unit} per episode). Last line: the share of random help at the same usage, and the "
-        "paired difference Δ in percentage points, bold if its interval excludes zero. * U differs from C by more "
-        "than 5 %, so both shares are interpolated at C, between the helper's points, never and always. ! Calibration "
-        "did not meet C.",
+        "paired difference Δ in percentage points, bold if its interval excludes zero; for random help, the share of a "
+        "coin flip per episode between never and always. * U differs from C by more than 5 %, so both shares are "
+        "interpolated at C, between the helper's points, never and always. ! Calibration did not meet C. "
+        f"{DASH} Not evaluated at this budget.",
     )
 
 

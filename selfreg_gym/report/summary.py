@@ -76,7 +76,9 @@ def headline(source: ReportData | Evaluation) -> str:
         usage += f" (interpolated: it used {item['measured_usage']:.2f})"
     low, high = item["share"]["ci"]
     style = data.style(item["helper"])
-    name = style.short if style.declared.label else f"helper {style.short}"
+    name = style.short
+    if not name.endswith("helper"):
+        name = f'helper "{name}"' if style.declared.label else f"helper {name}"
     text = (
         f"On {data.inline_title(split)}, the {name} recovers "
         f"{percent(item['share']['value'])} (95\N{NO-BREAK SPACE}% interval {100 * low:.0f} to {100 * high:.0f}) of "
@@ -95,9 +97,10 @@ def _choice(data: ReportData, item: Comparison) -> str:
     names = _deployable(data, item["split"])
     if len(names) < 2 or item["helper"] not in names:
         return ""
+    text = f" The helper was chosen from {len(names)} helpers"
     if data.validation_splits:
-        return f" It was chosen from {len(names)} helpers on validation tasks ({', '.join(data.validation_splits)})."
-    return f" It was chosen from {len(names)} helpers by its success in calibration; there are no validation tasks."
+        return f"{text} on validation tasks ({', '.join(data.validation_splits)})."
+    return f"{text} by its success in calibration; there are no validation tasks."
 
 
 def _amount(data: ReportData, row: Mapping[str, Any]) -> str:

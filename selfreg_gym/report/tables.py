@@ -51,7 +51,7 @@ def _share(data: ReportData, item: Mapping[str, Any] | None) -> str:
     over, difference = item["over_random"], ""
     if over is not None and over["value"] is not None:
         (below, above), reference = over["ci"], f"random {100 * item['random']['value']:.0f}"
-        text = f"{100 * over['value']:+.0f} [{100 * below:+.0f}, {100 * above:+.0f}]"
+        text = f"{100 * over['value']:+z.0f} [{100 * below:+z.0f}, {100 * above:+z.0f}]"
         difference = significant(text, over["ci"])
     else:
         reference = f"coin {100 * item['coin']:.0f}"
@@ -107,7 +107,7 @@ def selected_helpers(data: ReportData) -> str:
             percent(item["share"]),
             macros.helper(data.style(item["oracle"])),
             percent(item["oracle_share"]),
-            f"{100 * item['lost']:.0f}",
+            f"{100 * item['lost']:z.0f}",
         ]
         for item in data.evaluation.selection["helpers"]
     ]
@@ -231,7 +231,7 @@ def toggles(data: ReportData) -> str:
         if not found or not data.style(item["helper"]).emphasised or found["difference"]["value"] is None:
             continue
         low, high = found["difference"]["ci"]
-        difference = macros.small(f"{found['difference']['value']:+.2f}", f"{low:+.2f} to {high:+.2f}")
+        difference = macros.small(f"{found['difference']['value']:+z.2f}", f"{low:+z.2f} to {high:+z.2f}")
         body.append([
             *first_cells(data, item),
             number(found["usage"]),

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from selfreg_gym.errors import StoreDamagedError
+from selfreg_gym.errors import InvalidArgumentError, StoreDamagedError
 from selfreg_gym.store.columns import Coded, Column, merged_columns
 from selfreg_gym.store.ragged import Ragged, from_blob
 from selfreg_gym.store.schema import ADDED_COLUMNS, reading
 from selfreg_gym.store.texts import loaded
 from selfreg_gym.types import Episode, Transition
-from selfreg_gym.utils.arguments import check_name
+from selfreg_gym.utils.arguments import check_name, check_number
 
 __all__ = [
     "ProbabilitySummary",
@@ -116,6 +116,10 @@ def columns(
     path: Path, names: Sequence[str], where: tuple[str, list[Any]], *, decisions: bool = False
 ) -> dict[str, Column]:
     """The transitions that meet ``where``, one array per name; :meth:`selfreg_gym.store.rollouts.Rollouts.columns`."""
+    if not names:
+        raise InvalidArgumentError(
+            f"columns needs at least one name, received none. Known: {', '.join(sorted(_COLUMNS))}."
+        )
     for name in names:
         check_name("column", name, _COLUMNS)
     if decisions:
@@ -130,7 +134,12 @@ def columns(
 
 
 def condition(where: dict[str, Any]) -> tuple[str, list[Any]]:
-    """An SQL condition for filters on episodes, and its values; ``UnknownNameError`` for other filters."""
+    """An SQL condition for filters on episodes, and its values.
+
+    Raises:
+        UnknownNameError: another filter.
+        InvalidArgumentError: a help probability that is not in [0, 1].
+    """
     parts, values = ["1"], []
     for name, wanted in where.items():
         check_name("filter", name, _FILTERS)
@@ -138,7 +147,7 @@ def condition(where: dict[str, Any]) -> tuple[str, list[Any]]:
         several = [x.item() if isinstance(x, np.generic) else x for x in several]
         if name == "help_probability":  # compared up to rounding: 3 * 0.1 is not 0.3
             tests = ["e.help_probability IS NULL" if x is None else f"abs(e.{name} - ?) < 1e-9" for x in several]
-            values += [x for x in several if x is not None]
+            values += [check_number("the filter help_probability", x, low=0, high=1) for x in several if x is not None]
         else:
             tests = [f"e.{name} = ?"] * len(several)
             values += several

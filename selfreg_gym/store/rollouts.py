@@ -103,8 +103,13 @@ class Rollouts:
         """
         found = schema.differences(*schema.comparable(self.spec, json.loads(schema.spec_json(spec))))
         if found:
+            found.sort(
+                key=lambda line: line.startswith("env.identity.")
+            )  # arguments first, then what follows from them
             hint = ""
-            if any(line.startswith(("env.identity.attributes.", "env.identity.functions.")) for line in found):
+            if found[0].startswith("env.identity.") and any(
+                line.startswith(("env.identity.attributes.", "env.identity.functions.")) for line in found
+            ):
                 hint = (
                     " If an attribute does not affect the actions (a delay, a log), add its name to the class "
                     "attribute `immaterial`, or begin the name with an underscore."
@@ -308,6 +313,7 @@ class Rollouts:
                 run``.
 
         Raises:
+            InvalidArgumentError: a help probability that is not in [0, 1].
             UnknownNameError: a filter does not exist.
             StoreDamagedError: steps of an episode are missing.
         """
@@ -333,6 +339,7 @@ class Rollouts:
             none.
 
         Raises:
+            InvalidArgumentError: no columns, or a help probability that is not in [0, 1].
             UnknownNameError: a column or a filter does not exist.
             StoreDamagedError: feature vectors have different lengths.
         """

@@ -223,12 +223,17 @@ def upgrade(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA user_version = {FORMAT}")
 
 
-def connect(path: Path, *, mode: str) -> sqlite3.Connection:
-    """A connection in autocommit mode with explicit transactions; ``mode`` is ro, rw or rwc."""
+def connect(path: Path, *, mode: str, one_thread: bool = True) -> sqlite3.Connection:
+    """A connection in autocommit mode with explicit transactions; ``mode`` is ro, rw or rwc.
+
+    Only the thread that opens it can use it, unless ``one_thread`` is False; then the caller allows one use at a time.
+    """
     uri = path.resolve().as_uri() + f"?mode={mode}"
     if mode == "ro" and not can_write(path) and not path.with_name(path.name + "-wal").exists():
         uri += "&immutable=1"  # a read-only archive, beside which SQLite cannot create its shared files
-    connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
+    connection = sqlite3.connect(
+        uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=one_thread
+    )
     connection.execute("PRAGMA synchronous = NORMAL")
     return connection
 

@@ -10,12 +10,12 @@ import gymnasium as gym
 import numpy as np
 
 from selfreg_gym.errors import TaskContractError, shown
-from selfreg_gym.intervention_env.building import build_task
+from selfreg_gym.intervention_env.building import build_task, check_timeout
 from selfreg_gym.intervention_env.episode import EpisodeState
 from selfreg_gym.intervention_env.interventions import bind, for_task
 from selfreg_gym.testing.common import SAMPLE_TASK, SECONDS, broken, rest, untouched_global_randomness
 from selfreg_gym.testing.reference_actors import RandomActor
-from selfreg_gym.types import Act, Actor, Decision, Intervention
+from selfreg_gym.types import Act, Actor, Decision, Intervention, as_actor
 from selfreg_gym.utils.time_limit import CallTimedOutError, call_within
 
 __all__ = ["check_actor", "check_intervention"]
@@ -25,17 +25,22 @@ def check_actor(actor: Any, *, task: gym.Env[str, str] | str | None = None, time
     """Check an actor: one answer per decision, equal alone and batched, repeatable, and without change of the task.
 
     Args:
-        actor: has ``act(decisions)``. With ``with_task``, the actor that it returns for ``task`` is checked.
+        actor: has ``act(decisions)``, or is a function of the observation. With ``with_task``, the actor that it
+            returns for ``task`` is checked.
         task: the text task on which it is checked (an env or an id). Default: ``selfreg/Coin-v0``, and the actor as it
             is, because an actor of one task need not know this one.
         timeout: seconds that one call of ``act`` may take; None: no limit.
 
     Raises:
         TaskContractError: the first rule that the actor breaks.
+        InvalidArgumentError: ``timeout`` is not a positive number.
         CheckpointError: the actor has no checkpoint for ``task``.
     """
-    if isinstance(actor, type) or not callable(getattr(actor, "act", None)):
-        broken("an actor is an object that has act(decisions)", shown(actor))
+    timeout = check_timeout(timeout, "timeout (seconds)")
+    if isinstance(actor, type) or not (callable(actor) or callable(getattr(actor, "act", None))):
+        rule = "an actor is an object that has act(decisions), or a function of the observation"
+        broken(rule, shown(actor) + _of_registry("actors", actor))
+    actor = as_actor(actor)
     if copy.deepcopy(actor) is not actor:
         broken(
             "an actor's __deepcopy__ returns itself (Gymnasium deep-copies env specs, and a model must not be copied)",
@@ -74,7 +79,7 @@ def check_actor(actor: Any, *, task: gym.Env[str, str] | str | None = None, time
         decisions.append(decision)
     # There is one live task, so the batch holds decisions in its current state, with different random streams.
     last, keys = decisions[-1], [(11, t, 0, 1) for t in range(4)]
-    batch = [Decision(last.observation, last.admissible_actions, env, key, last.info) for key in keys]
+    batch = [Decision(last.observation, last.admissible_actions, last.task, key, last.info) for key in keys]
     single = [answers([decision.renewed()])[0] for decision in batch]
     batched = answers([decision.renewed() for decision in batch])
     backwards = answers([decision.renewed() for decision in reversed(batch)])[::-1]
@@ -104,7 +109,8 @@ def check_intervention(
         CheckpointError: the intervention has no checkpoint for ``task``.
     """
     if not isinstance(intervention, Intervention):
-        broken("an intervention is a selfreg_gym.Intervention", type(intervention).__name__)
+        rule = "an intervention is a selfreg_gym.Intervention, for instance Intervention(actor, name='x', cost=1.0)"
+        broken(rule, type(intervention).__name__ + _of_registry("interventions", intervention))
     if not isinstance(intervention.name, str) or not intervention.name:
         broken("an intervention has a name", repr(intervention.name))
     cost = intervention.cost
@@ -119,6 +125,11 @@ def check_intervention(
         changed = [name for name, value in vars(intervention).items() if before.get(name) is not value]
         broken("with_actor(actor) returns another intervention and leaves this one unchanged", f"changed {changed}")
     check_actor(bound.actor, task=task, timeout=timeout)
+
+
+def _of_registry(group: str, received: Any) -> str:
+    """How to make a registered plug-in, if a name was received."""
+    return f" (selfreg_gym.registry.load({group!r}, {shown(received)})() makes it)" if isinstance(received, str) else ""
 
 
 def _answers(actor: Any, decisions: Sequence[Decision], timeout: float | None, *, count: bool) -> list[str | Act]:

@@ -75,6 +75,8 @@ def check_helper(
             "equal runs give equal episodes (keep memory in state, and draw from the helper's seed)",
             "two runs that differ",
         )
+    if helper.lacks_with_knob():
+        broken("a helper with a knob defines knob, knob_bounds and with_knob(x)", "a helper without with_knob")
     if helper.has_knob:
         try:
             _check_knob(helper)

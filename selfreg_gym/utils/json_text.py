@@ -51,12 +51,15 @@ def read_object(
         error: class of the error.
 
     Raises:
-        SelfRegError: an ``error``, if the file is missing, cut off, nested too deep, or not an object with these keys.
+        SelfRegError: an ``error``, if the file is missing, a folder, cut off, nested too deep, or not an object with
+            these keys.
     """
 
     def unreadable(why: object) -> SelfRegError:
         return error(f"{str(file)!r} must be a JSON object with {what}, and cannot be read ({why}): {remedy}.")
 
+    if Path(file).is_dir():
+        raise error(f"{what} is one JSON file, received the folder {str(file)!r}: give the path of the file in it.")
     try:
         data = json.loads(Path(file).read_text(encoding="utf-8"))
     except RecursionError:

@@ -15,6 +15,7 @@ from command_line import said
 
 from selfreg_gym import __version__, registry
 from selfreg_gym.pipeline import STAGES
+from selfreg_gym.pipeline.config import preset_names
 
 COMMANDS = (
     "run", "collect", "train-prm", "solve", "fit-values", "train-helper", "evaluate", "report", "list", "play",
@@ -154,7 +155,7 @@ def test_list_accepts_both_names_of_the_group_of_tasks(capsys: pytest.CaptureFix
         assert "tasks" in out.splitlines()[1]
     code, _, err = said(capsys, "list", "taks")
     assert code == 2
-    known = "actors, experiments, helpers, interventions, tasks"
+    known = "actors, experiments, helpers, interventions, presets, tasks"
     assert f"unknown group: received 'taks'. Did you mean 'tasks'? Known: {known}." in err
 
 
@@ -187,6 +188,9 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = said(capsys, "list", "--json")
     assert code == 0
     found = json.loads(out)
+    presets = found.pop("presets")
+    assert [entry["name"] for entry in presets] == preset_names()
+    assert all(entry["summary"].endswith(".") for entry in presets)
     assert set(found) == set(registry.GROUPS)
     for group, entries in found.items():
         assert [entry["name"] for entry in entries] == registry.names(group)
@@ -297,6 +301,8 @@ def _rows(path: Path) -> int:
         (["a.toml", "--config", "b.toml"], "a run has one config, received 'a.toml' and --config 'b.toml'"),
         (["folder"], "a config is a TOML file, received the folder 'folder': write --out folder"),
         (["none.toml"], "a config file must be readable, received 'none.toml'"),
+        (["smoke"], "'smoke' is a preset: write --preset smoke"),
+        (["key.toml"], "the config 'key.toml' is invalid: unknown key: received 'colect'. Did you mean 'collect'?"),
         (["own.toml"], "no-such-actor"),
     ],
 )
@@ -305,6 +311,7 @@ def test_a_run_takes_its_config_as_an_argument(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
+    (tmp_path / "key.toml").write_text("[colect]\ntasks = 3\n")
     (tmp_path / "own.toml").write_text('[actor]\nid = "no-such-actor"\n')
     code, _, err = said(capsys, "run", *words)
     assert code == 2

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 from command_line import said
 
+from selfreg_gym.cli.fork_command import _gain
 from selfreg_gym.forks import Forks
 from selfreg_gym.pipeline import advance, open_run
 
@@ -68,3 +70,7 @@ def test_faults_are_explained(run: Path, capsys: pytest.CaptureFixture[str], wor
     code, _, err = said(capsys, "fork", str(run), *words)
     assert code == 2
     assert message in err
+
+
+def test_gains_have_no_negative_zero_and_no_nan() -> None:
+    assert [_gain(value) for value in (math.nan, -0.001, -0.016)] == ["unknown", "+0.00", "-0.02"]

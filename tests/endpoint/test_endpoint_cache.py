@@ -8,7 +8,9 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,6 +42,21 @@ def test_the_first_answer_of_a_key_is_kept(tmp_path: Path) -> None:
     assert len(one) == 1
     one.close()
     assert AnswerCache(path).get(b"k")
+
+
+def test_any_thread_can_use_it(tmp_path: Path) -> None:
+    cache = AnswerCache(tmp_path / "answers.sqlite")
+    found: list[Any] = []
+
+    def use() -> None:
+        cache.put(b"k", 1)
+        found.append(cache.get(b"k"))
+        cache.close()
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    thread.join()
+    assert found == [1]
 
 
 def test_other_files_are_refused_and_unchanged(tmp_path: Path) -> None:

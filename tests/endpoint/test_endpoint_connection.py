@@ -11,6 +11,7 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from selfreg_gym.endpoint.server import Server
 from selfreg_gym.endpoint.thread_pool import ThreadPool
 from selfreg_gym.errors import EndpointError, InvalidArgumentError, SetupError
 from selfreg_gym.types import Decision
+from selfreg_gym.utils.time_limit import CallTimedOutError, call_within
 
 
 def ask(prompt: str, draw: int | None = None, **more: Any) -> Request:
@@ -162,6 +164,40 @@ def test_ctrl_c_does_not_wait_for_a_server_that_hangs(serve: Any) -> None:
     assert time.monotonic() - begun < 15  # the server hangs for 30 s, and the time-out is 60 s
     assert process.stdout is not None
     assert process.stdout.read() == "stopped 8\n"
+
+
+def interrupted(call: Callable[[], Any]) -> None:
+    """Make a call whose time is over while it waits, and wait until its thread has ended."""
+    with pytest.raises(CallTimedOutError):
+        call_within(0.2, call)
+    while any(thread.name == "call with a time limit" for thread in threading.enumerate()):
+        time.sleep(0.01)
+
+
+def test_after_a_time_limit_the_pool_does_not_start_the_other_jobs() -> None:
+    door, ran, pool = threading.Event(), [], ThreadPool(1)
+    interrupted(lambda: list(pool.run([door.wait, lambda: ran.append(1)])))
+    door.set()
+    assert list(pool.run([lambda: 2])) == [(0, 2)]
+    assert not ran
+    pool.close()
+
+
+def test_after_a_time_limit_the_next_call_uses_the_same_client(serve: Any) -> None:
+    door, connection = threading.Event(), connect(serve().url, model="rule")
+    client = connection.client
+    send = client.send
+
+    def wait_and_send(*args: Any) -> Any:
+        door.wait(60)
+        return send(*args)
+
+    client.send = wait_and_send  # type: ignore[method-assign]
+    interrupted(lambda: connection.ask([ask("a"), ask("b")]))
+    door.set()
+    assert connection.client is client
+    assert all(isinstance(answer.text, str) for answer in connection.ask([ask("a"), ask("b")]))
+    connection.close()
 
 
 def test_the_pool_raises_errors_of_jobs_and_starts_none_after_close() -> None:

@@ -75,3 +75,9 @@ def test_equal_helpers_keep_their_order_and_bad_requests_are_errors() -> None:
         rank_helpers(found, ["a", "c"], budget=1.0)
     with pytest.raises(UnknownNameError, match="upper"):
         rank_helpers(evaluation(val={"never": NEVER, "a@1": (0.6, 1.0)}), ["a"], budget=1.0)
+
+
+def test_the_interval_of_a_success_rate_stays_within_0_and_1() -> None:
+    points = {"never": NEVER, "always": ALWAYS, "a@1": (0.995, 1.0), "b@1": (0.0, 1.0)}
+    found = rank_helpers(evaluation(x=points, y=points), ["a"], budget=1.0)
+    assert found[0]["success"]["ci"][1] == 1.0

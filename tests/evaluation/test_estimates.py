@@ -177,8 +177,10 @@ def test_a_file_that_is_not_an_evaluation_is_an_error(tmp_path, text):
     file.write_text(text)
     with pytest.raises(ConfigError, match="evaluation"):
         Evaluation.load(file)
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match=r"an evaluation is one JSON file, received the folder .* give the path of"):
         Evaluation.load(tmp_path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        Evaluation.load(tmp_path / "missing.json")
 
 
 def test_nan_is_saved_as_null_and_read_from_older_files(tmp_path):

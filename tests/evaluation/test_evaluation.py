@@ -151,6 +151,7 @@ def test_a_loaded_evaluation_equals_the_saved_one(coins, tmp_path):
     data = json.loads(path.read_text())
     assert data["rows"] == coins.rows
     loaded = Evaluation.load(path)
+    assert len(repr(loaded)) < 200
     assert loaded.rows == coins.rows
     assert loaded.comparisons == coins.comparisons
     assert loaded.recovery("last", budget=1.0) == coins.recovery("last", budget=1.0)
@@ -250,14 +251,16 @@ def test_warnings_are_issued():
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         run({"always": Constant(1), "lm@1": Constant(1)}, episodes=2, expected={"lm@1": {"usage": 1.0}})
-    texts = [str(w.message) for w in caught if issubclass(w.category, EvaluationWarning)]
+    issued = [w for w in caught if issubclass(w.category, EvaluationWarning)]
+    assert {w.filename for w in issued} == {run.__code__.co_filename}, "that of the line that called evaluate"
+    texts = [str(w.message) for w in issued]
     assert any("has no result of never asking" in text for text in texts)
     assert any("few episodes (32)" in text for text in texts)
     assert any("1.00 were expected" in text for text in texts)
 
 
 def test_errors_of_invalid_arguments(coins, tmp_path):
-    with pytest.raises(InvalidArgumentError, match="at least one helper"):
+    with pytest.raises(InvalidArgumentError, match="a dict of at least one helper"):
         evaluate(coin_env(), {}, tasks=[0], episodes=1)
     with pytest.raises(InvalidArgumentError, match="episodes per task must be an integer of at least 1"):
         run(episodes=0)

@@ -125,7 +125,7 @@ def test_the_helper_of_the_headline_is_selected_on_validation_tasks(smoke: tuple
     assert {one["helper"] for one in record["helpers"]} == {"fitted", "lm"}, "dp knows the tasks"
     assert record["selected"] == record["helpers"][0]["helper"]
     report = (out / "report.html").read_text(encoding="utf-8")
-    assert "It was chosen from 2 helpers on validation tasks (val-seen, val-unseen)." in report
+    assert "The helper was chosen from 2 helpers on validation tasks (val-seen, val-unseen)." in report
     other = tmp_path / "run"
     shutil.copytree(out, other)
     record["helpers"].reverse()

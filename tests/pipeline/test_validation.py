@@ -36,6 +36,11 @@ def check(*overrides: str) -> None:
         ("evaluate.kwargs.prm-threshold={intervention=1.5}", InvalidArgumentError, r"intervention must be int \| str"),
         ('evaluate.kwargs.every-k={intervention="expret"}', UnknownNameError, r"every-k: received 'expret'.*'expert'"),
         ("evaluate.kwargs.random={intervention=2}", InvalidArgumentError, r"random\.intervention must be from 1 to 1"),
+        (
+            "collect.tasks=1001",
+            InvalidArgumentError,
+            r"collect\.tasks must be at most 1000, the number of .*received 1001",
+        ),
         ('evaluate.minor=["radnom"]', UnknownNameError, "Did you mean 'random'"),
         ('helper.inputs=["actor", "actor"]', InvalidArgumentError, r"helper\.inputs must be different names"),
         ('values.inputs=["actor", "actor"]', InvalidArgumentError, r"values\.inputs must be different names"),
@@ -96,6 +101,12 @@ def test_invalid_answers_are_found_before_training(monkeypatch: pytest.MonkeyPat
     plugin(monkeypatch, predict)
     with pytest.raises(TaskContractError, match=f"(?s)'mine' does not.*{told}"):
         check('evaluate.helpers=["mine"]')
+
+
+def test_a_helper_with_bounds_and_no_with_knob_is_found_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry.load("helpers", "never"), "knob_bounds", (0.0, 9.0))
+    with pytest.raises(TaskContractError, match="'never' has no with_knob, so it cannot be calibrated"):
+        check('evaluate.helpers=["never"]')
 
 
 def test_a_message_about_a_constructor_that_raises_names_the_helper(monkeypatch: pytest.MonkeyPatch) -> None:

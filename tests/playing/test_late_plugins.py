@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from selfreg_gym import EpisodeSpec, Helper, Intervention, InterventionEnv, InterventionVectorEnv, run_episodes
+from selfreg_gym.agents.interventions.advice import Advice
+from selfreg_gym.agents.interventions.mcts import MCTS
 from selfreg_gym.envs.coin import Coin
 from selfreg_gym.errors import TaskContractError, TaskResetError
 from selfreg_gym.types import Decision
@@ -125,6 +127,44 @@ def test_the_failure_of_one_decision_does_not_repair_the_task_of_another() -> No
         assert "an actor must leave the live task as it is" in str(episodes[1].error)
         assert len(episodes[1].steps) == 1
         assert "no battery" in str(episodes[2].error)
+
+
+def test_a_nested_call_that_fails_does_not_affect_other_episodes() -> None:
+    def advise(decisions: Sequence[Decision]) -> list[str]:
+        before = [decision.task.snapshot() for decision in decisions]
+        for decision in decisions:
+            decision.task.step("heads")
+        if any(decision.info["task_id"] == "coin-1" for decision in decisions):
+            raise RuntimeError("no battery")
+        for decision, state in zip(decisions, before, strict=True):
+            decision.task.restore(state)
+        return ["heads"] * len(decisions)
+
+    def episodes_with(adviser: Any) -> dict[int, Any]:
+        env = InterventionVectorEnv(3, "selfreg/Coin-v0", say_heads, [Advice(adviser)], autoreset_mode="Disabled")
+        played = run_episodes(env, [EpisodeSpec(i, 10 + i, 1.0) for i in range(3)], retries=0)
+        return {episode.task_index: episode for episode in played}
+
+    episodes, right = episodes_with(Plugin(advise)), episodes_with(say_heads)
+    error = str(episodes.pop(1).error)
+    assert error.startswith("the intervention 'advice': ")
+    assert "no battery. Then, an actor must leave the task as it is; Plugin.act has changed it within the call" in error
+    assert episodes == {i: right[i] for i in (0, 2)}
+
+
+def test_a_search_notices_an_actor_that_changes_the_simulated_task() -> None:
+    def act(decisions: Sequence[Decision]) -> list[str]:
+        for decision in decisions:
+            decision.task.step("heads")
+        return ["heads"] * len(decisions)
+
+    env = InterventionEnv("selfreg/Coin-v0", Plugin(act), [MCTS(simulations=2)])
+    env.reset(seed=0)
+    error = env.step(1)[4]["error"]
+    assert error.startswith("the intervention 'mcts': ")
+    assert (
+        error.count("an actor must leave the task as it is; Plugin.act has changed it within the call of another") == 1
+    )
 
 
 def test_a_cancelled_call_fails_in_its_episode_only() -> None:

@@ -92,7 +92,7 @@ def test_a_plug_in_has_its_label_colour_and_trace(page: str) -> None:
 
 
 def test_the_headline_is_about_the_best_helper_in_calibration(evaluation: Evaluation) -> None:
-    assert headline(evaluation).startswith("On split hard maps, the Lucky <guess> recovers ")
+    assert headline(evaluation).startswith('On split hard maps, the helper "Lucky <guess>" recovers ')
     meanings = [tile.meaning for tile in tiles(evaluation)]
     assert "of the gap: Lucky <guess>, split hard maps" in meanings
     assert "of the gap: plain, split hard maps" in meanings

@@ -166,6 +166,10 @@ def test_columns_are_the_episodes_as_arrays(rollouts: Rollouts) -> None:
     assert empty["action"].shape == empty["state_key"].codes.shape == (0,)
     with pytest.raises(UnknownNameError, match="Did you mean 'state_key'"):
         rollouts.columns("state_keys")
+    with pytest.raises(InvalidArgumentError, match=r"columns needs at least one name, received none. Known: action"):
+        rollouts.columns()
+    with pytest.raises(InvalidArgumentError, match=r"help_probability must be .* at most 1, received 2"):
+        rollouts.columns("action", help_probability=[0.5, 2])
 
 
 def test_summary(rollouts: Rollouts) -> None:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
+import importlib
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from selfreg_gym.errors import SetupError
+from selfreg_gym.utils import time_limit
 from selfreg_gym.utils.time_limit import CallTimedOutError, Interrupted, call_within, raise_if_interrupted
 
 LANGUAGE = contextvars.ContextVar("LANGUAGE", default="none")
@@ -74,6 +79,38 @@ def test_a_call_that_was_blocked_stops_when_it_returns_to_python() -> None:
     door.set()
     wait_for_threads(before)
     assert not done
+
+
+def test_a_call_that_catches_the_interruption_is_interrupted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def spin() -> None:
+        while True:
+            time.sleep(0.001)
+
+    def stubborn() -> None:
+        for _ in range(3):
+            with contextlib.suppress(BaseException):
+                spin()
+
+    monkeypatch.setattr(time_limit, "_PAUSE", 0.0)
+    before = threads()
+    with pytest.raises(CallTimedOutError):
+        call_within(0.05, stubborn)
+    deadline = time.monotonic() + 20
+    while threads() > before:
+        assert time.monotonic() < deadline, "the interrupted call goes on"
+        call_within(60.0, lambda: time.sleep(0.01))
+
+
+def test_an_import_that_has_begun_is_awaited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    for seconds in (0.1, 0.4, 1.6, 6.4):  # until the import begins within the limit, also on a busy machine
+        name = f"slow_{seconds}".replace(".", "_")
+        (tmp_path / f"{name}.py").write_text(f"import time\nfor _ in range(300):\n    time.sleep({seconds} / 200)\n")
+        importlib.invalidate_caches()
+        with contextlib.suppress(CallTimedOutError):
+            assert call_within(seconds, functools.partial(importlib.import_module, name)) is sys.modules[name]
+            return
+    raise AssertionError("the import was interrupted")
 
 
 def test_a_limit_of_any_length_is_possible() -> None:
