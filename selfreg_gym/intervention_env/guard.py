@@ -34,7 +34,8 @@ class TaskGuard(gym.Wrapper[str, str, str, str]):
 
     After a failed call, :meth:`renewed` brings back the state in which the call received the task, and returns another
     guard for the next call. The earlier one then raises ``TaskContractError`` in all its methods, because threads of
-    the failed call may still run. In the thread of a call whose time is over, every guard raises :class:`selfreg_gym.utils.time_limit.Interrupted`.
+    the failed call may still run. In the thread of a call whose time is over, every guard raises
+    :class:`selfreg_gym.utils.time_limit.Interrupted`.
 
     Args:
         task: the task env, with ``snapshot`` and ``restore``.

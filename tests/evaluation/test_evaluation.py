@@ -251,7 +251,9 @@ def test_warnings_are_issued():
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         run({"always": Constant(1), "lm@1": Constant(1)}, episodes=2, expected={"lm@1": {"usage": 1.0}})
-    texts = [str(w.message) for w in caught if issubclass(w.category, EvaluationWarning)]
+    issued = [w for w in caught if issubclass(w.category, EvaluationWarning)]
+    assert {w.filename for w in issued} == {run.__code__.co_filename}, "that of the line that called evaluate"
+    texts = [str(w.message) for w in issued]
     assert any("has no result of never asking" in text for text in texts)
     assert any("few episodes (32)" in text for text in texts)
     assert any("1.00 were expected" in text for text in texts)
