@@ -62,7 +62,9 @@ def ask(
     rule, failure, late = "an actor must answer every decision", "", False
     before = _marks(decisions) if episodes is None else []
     try:
-        acts = call_within(timeout, lambda: _answers(actor, decisions))
+        acts = (
+            _answers(actor, decisions) if timeout is None else call_within(timeout, lambda: _answers(actor, decisions))
+        )
     except (SetupError, MissingPackageError, CheckpointError):
         raise
     except _WrongAnswerError as error:

@@ -119,13 +119,10 @@ class EpisodeState:
             InvalidArgumentError: ``options["episode"]`` is not an index of a task.
             UnknownNameError: an option is misspelt.
             TaskContractError: the task raised, or did not return an observation and an info.
-            SetupError: the task does not return from a method that an earlier call of an actor uses.
         """
         if options is not None:
             check_options(options, available=self._available)
         self.t, self.over = 0, True  # until the task is reset
-        self._guard.end()
-        self._guard = self._guard.renewed()
         try:
             observation, info = read_reset(self.task.reset(seed=seed, options=options))
             self.seed, self.who, self.usage = seed, 0, np.zeros(len(self._interventions))
@@ -133,6 +130,7 @@ class EpisodeState:
             self.over = self.terminated = self.truncated = False
             self.act, self.extra_actor_calls, self.memory = None, 0, {}
             self._call.clear()
+            self._guard.end()
             self._record(observation, info, 0.0, None, None, 0.0)
         except BaseException as error:
             self.over = True
@@ -223,7 +221,13 @@ class EpisodeState:
             self._fail(name, self._fault_of_task(error, f"step({shown(text)})"))
 
     def _fail(self, intervention: str | None, error: str) -> None:
-        """End the episode with an error; it is excluded from all statistics."""
+        """End the episode with an error; it is excluded from all statistics.
+
+        Raises:
+            SetupError: the task does not return from a method that a call of an actor uses.
+        """
+        self._guard.end()
+        self._guard = self._guard.renewed()  # threads of a failed call may go on
         self.t += 1
         self.terminated, self.truncated, self.over = False, True, True
         self._call.who = 0

@@ -33,9 +33,9 @@ class TaskGuard(gym.Wrapper[str, str, str, str]):
     change through ``unwrapped``, or by another method of the task, is not noticed.
 
     After a failed call, :meth:`renewed` brings back the state in which the call received the task, and returns another
-    guard for the next call; each episode has another guard too. The earlier one then raises ``TaskContractError`` in
-    all its methods, because threads of the earlier calls may still run. In the thread of a call whose time is over,
-    every guard raises :class:`selfreg_gym.utils.time_limit.Interrupted`.
+    guard for the next call. The earlier one then raises ``TaskContractError`` in all its methods, because threads of
+    the failed call may still run. In the thread of a call whose time is over, every guard raises
+    :class:`selfreg_gym.utils.time_limit.Interrupted`.
 
     Args:
         task: the task env, with ``snapshot`` and ``restore``.
@@ -101,7 +101,7 @@ class TaskGuard(gym.Wrapper[str, str, str, str]):
         if self._closed:
             raise TaskContractError(
                 "an actor must use the task of its decision only until it has answered or failed; this task is that of "
-                "a call that failed, or of an earlier episode. Take decision.task anew in each call."
+                "a call that failed. Take decision.task anew in each call."
             )
 
     def _change(self) -> None:

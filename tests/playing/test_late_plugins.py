@@ -83,7 +83,7 @@ def test_a_thread_of_a_failed_call_cannot_use_the_task_of_the_next_call(use: Cal
 
     assert played(act) == played(None)
     assert isinstance(later.error, TaskContractError)
-    assert "of a call that failed, or of an earlier episode" in str(later.error)
+    assert "this task is that of a call that failed" in str(later.error)
 
 
 def test_a_thread_of_an_earlier_episode_cannot_use_the_task() -> None:
