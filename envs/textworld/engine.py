@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import re
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +23,7 @@ _BLANK_LINES = re.compile(r"\n\s*\n+")
 _SPACES = re.compile(r"[ \t]{2,}")
 INFOS = ("admissible_commands", "description", "inventory", "lost", "max_score", "objective", "score", "won")
 _KNOWN = 500  # states of a game whose valid actions are kept
+_LOADED = 16  # game files that an interpreter keeps in memory
 
 
 class Position(NamedTuple):
@@ -78,7 +81,7 @@ def _text_of(fact: Any) -> str:
 
 
 class Engine:
-    """A running game.
+    """A running game, and the interpreter that plays one game after the other.
 
     TextWorld's ``env.copy()`` starts another interpreter for each copy. A :class:`Position` needs no interpreter.
     TextWorld's ``policy_commands`` take long, so they are computed only by :meth:`policy`.
@@ -96,15 +99,28 @@ class Engine:
 
     def __init__(self, path: Path) -> None:
         textworld = optional_package("textworld", **PACKAGE)
-        self.path = path
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the interpreter warns for each game that it does not know it
+        with _without_warnings():
             self._env = textworld.start(str(path), textworld.EnvInfos(**dict.fromkeys(INFOS, True)))
-        self._env.seed(1)  # TextWorld's games draw no random numbers; other seeds would be the time of day
         self._layers = [self._env]
         while (inner := self._layers[-1].__dict__.get("_wrapped_env")) is not None:
             self._layers.append(inner)
         self._tracker = next(layer for layer in self._layers if "_game_progression" in layer.__dict__)
+        self._loaded(path)
+
+    def load(self, path: Path) -> None:
+        """Load another game; :meth:`begin` begins it."""
+        files = self._layers[-1]._jericho._cache
+        while len(files) >= _LOADED:
+            del files[next(iter(files))]
+        with _without_warnings():
+            self._env.load(str(path))
+        self._layers[-1]._reset = False
+        self._loaded(path)
+
+    def _loaded(self, path: Path) -> None:
+        """Forget the game before ``path``."""
+        self.path = path
+        self._env.seed(1)  # TextWorld's games draw no random numbers; other seeds would be the time of day
         self._known: dict[Any, list[Any]] = {}
         self._planner: tuple[tuple[Any, ...], Any] | None = None  # logical actions, and the quests after them
         self.state: Any = None
@@ -129,7 +145,7 @@ class Engine:
 
     def return_to(self, position: Position) -> None:
         """Return to a state of the same game."""
-        if not self._layers[-1]._reset:  # a new interpreter, and the state is of an earlier one
+        if not self._layers[-1]._reset:  # the game was loaded, and has not begun
             self.begin()
         self._layers[-1]._jericho.set_state(position.machine)
         for layer, values in zip(self._layers, position.layers, strict=True):
@@ -162,6 +178,14 @@ class Engine:
     def close(self) -> None:
         """End the interpreter."""
         self._env.close()
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """The interpreter warns for each game that it does not know it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 @functools.lru_cache(maxsize=1_000)

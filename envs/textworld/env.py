@@ -189,9 +189,10 @@ class TextWorld(TextGame):
         path = game_file(
             challenge.name, challenge.of_split(self.settings, self.split, seed), seed, goal_only=self.goal_only
         )
-        if self._engine is None or self._engine.path != path:
-            self.close()
+        if self._engine is None:
             self._engine = Engine(path)
+        elif self._engine.path != path:
+            self._engine.load(path)
 
     def _seen(self) -> GameState:
         """The current state of the game."""
