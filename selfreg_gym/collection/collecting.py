@@ -23,9 +23,8 @@ from selfreg_gym.errors import InvalidArgumentError, StoreError, TaskContractErr
 from selfreg_gym.intervention_env import building
 from selfreg_gym.intervention_env.arguments import check_env_kwargs
 from selfreg_gym.intervention_env.env import InterventionEnv
-from selfreg_gym.intervention_env.episode import episodes_of
 from selfreg_gym.intervention_env.interventions import build_interventions, material_kwargs, name_and_id
-from selfreg_gym.intervention_env.task_members import task_function
+from selfreg_gym.intervention_env.task_members import episodes_of, task_function
 from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
 from selfreg_gym.playing.executor import run_sharded
 from selfreg_gym.playing.loop import run_episodes

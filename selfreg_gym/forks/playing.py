@@ -21,7 +21,7 @@ from selfreg_gym.forks.task import ForkTable, ForkTask
 from selfreg_gym.helper import Helper
 from selfreg_gym.intervention_env import building
 from selfreg_gym.intervention_env.arguments import check_env_kwargs
-from selfreg_gym.intervention_env.episode import episodes_of
+from selfreg_gym.intervention_env.task_members import episodes_of
 from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
 from selfreg_gym.types import Act, Decision, Intervention, Transition
 from selfreg_gym.utils.episode_draws import episode_key

@@ -30,12 +30,13 @@ from selfreg_gym.errors import (
 from selfreg_gym.intervention_env.asking import is_integer
 from selfreg_gym.intervention_env.calls import CallInProgress
 from selfreg_gym.intervention_env.guard import TaskGuard
+from selfreg_gym.intervention_env.task_members import episodes_of
 from selfreg_gym.intervention_env.task_output import complete_info, read_reset, read_step, success_of
-from selfreg_gym.types import Act, Decision, Intervention, optional_member
+from selfreg_gym.types import Act, Decision, Intervention
 from selfreg_gym.utils.arguments import LARGEST_INTEGER, check_options
 from selfreg_gym.utils.random_streams import DECISION
 
-__all__ = ["EpisodeState", "episodes_of"]
+__all__ = ["EpisodeState"]
 
 _DECISION_TAG = DECISION.tag
 
@@ -321,7 +322,7 @@ class EpisodeState:
         if self.seed is None:
             self.raise_not_running("snapshot")
         task_snapshot = self.task.get_wrapper_attr("snapshot")()
-        counters = (self.seed, self.t, self.usage.copy(), self.observation, self.info)
+        counters = (self.seed, self.t, self.usage.copy(), self.calls.copy(), self.observation, self.info)
         ending = (self.reward, self.terminated, self.truncated, self.over)
         asked = self.act, self.extra_actor_calls, dict(self.memory)
         return task_snapshot, counters, ending, asked, self._call.state()
@@ -330,7 +331,7 @@ class EpisodeState:
         """Restore the state in ``snapshot``, which :meth:`snapshot` returned."""
         try:
             task_snapshot, counters, ending, asked, call = snapshot
-            seed, t, usage, observation, info = counters
+            seed, t, usage, calls, observation, info = counters
         except (TypeError, ValueError):
             raise InvalidArgumentError(
                 f"restore takes a snapshot that this env returned, received {shown(snapshot)}."
@@ -339,7 +340,7 @@ class EpisodeState:
         self._guard = self._guard.renewed()
         self.task.get_wrapper_attr("restore")(task_snapshot)
         self.seed, self.t, self.observation, self.info = seed, t, observation, info
-        self.usage, self.calls = usage.copy(), info["calls"].copy()
+        self.usage, self.calls = usage.copy(), calls.copy()
         self.reward, self.terminated, self.truncated, self.over = ending
         self.act, self.extra_actor_calls, memory = asked
         self.memory = dict(memory)
@@ -398,9 +399,3 @@ class EpisodeState:
             del info["steps_left"]
         else:
             info["steps_left"] = int(left)
-
-
-def episodes_of(task: gym.Env[Any, Any]) -> int | None:
-    """The number of tasks of a task env (``num_episodes``), or None if it does not report it."""
-    number = optional_member(task, "num_episodes")
-    return int(number) if isinstance(number, int | np.integer) and not isinstance(number, bool) else None

@@ -10,13 +10,14 @@ from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 from gymnasium.envs.registration import load_env_creator
 
 from selfreg_gym import registry
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError, shown
 from selfreg_gym.types import optional_member
 
-__all__ = ["task_class", "task_function", "task_id", "task_member"]
+__all__ = ["episodes_of", "task_class", "task_function", "task_id", "task_member"]
 
 
 def task_class(task: str) -> Any:
@@ -88,3 +89,9 @@ def task_member(task: Any, name: str) -> Any:
         task = task.func
     owner = task_class(task) if isinstance(task, str) else task
     return None if owner is None else optional_member(owner, name)
+
+
+def episodes_of(task: gym.Env[Any, Any]) -> int | None:
+    """The number of tasks of a task env (``num_episodes``), or None if it does not report it."""
+    number = optional_member(task, "num_episodes")
+    return int(number) if isinstance(number, int | np.integer) and not isinstance(number, bool) else None

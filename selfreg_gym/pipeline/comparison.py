@@ -10,7 +10,7 @@ from selfreg_gym.adapters import as_helper_class
 from selfreg_gym.errors import FailedEpisodesError, RunDirectoryError
 from selfreg_gym.helper import Helper, HelperKey
 from selfreg_gym.intervention_env.building import build_task
-from selfreg_gym.intervention_env.episode import episodes_of
+from selfreg_gym.intervention_env.task_members import episodes_of
 from selfreg_gym.pipeline.candidates import build, helper_class, is_decisive
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.utils.json_text import dumps

@@ -14,9 +14,8 @@ from selfreg_gym.errors import InvalidArgumentError, TaskContractError, UnknownN
 from selfreg_gym.helper import Helper
 from selfreg_gym.inputs import INPUTS, TASK_INPUTS
 from selfreg_gym.intervention_env.building import build_task
-from selfreg_gym.intervention_env.episode import episodes_of
 from selfreg_gym.intervention_env.interventions import name_and_id
-from selfreg_gym.intervention_env.task_members import task_function
+from selfreg_gym.intervention_env.task_members import episodes_of, task_function
 from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
 from selfreg_gym.pipeline.candidates import errors_named, helper_class
 from selfreg_gym.pipeline.checkpoints import models_of

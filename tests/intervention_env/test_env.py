@@ -386,3 +386,15 @@ def test_close_closes_the_task() -> None:
     task.close = lambda: closed.append(True)  # type: ignore[method-assign]
     InterventionEnv(task, str, []).close()
     assert closed == [True]
+
+
+def test_a_snapshot_does_not_depend_on_arrays_of_an_info() -> None:
+    env = InterventionEnv("selfreg/Coin-v0", lambda text: "heads", ["expert"])
+    env.reset(seed=0)
+    _, _, _, _, info = env.step(1)
+    snapshot = env.snapshot()
+    info["calls"][:] = 7
+    info["usage"][:] = 7.0
+    env.restore(snapshot)
+    assert env.slots[0].calls.tolist() == [1]
+    assert env.slots[0].usage.tolist() == [1.0]
