@@ -58,7 +58,8 @@ class _Planner:
         chosen = result.best()
         if self.temperature > 0 and result.visits.sum():
             share = result.visits / result.visits.max()
-            weights = np.exp(np.log(np.maximum(share, 1e-300)) / self.temperature)
+            with np.errstate(over="ignore"):  # with a small temperature, the logarithm is minus infinity
+                weights = np.exp(np.log(np.maximum(share, 1e-300)) / self.temperature)
             chosen = int(decision.rng.choice(len(weights), p=weights / weights.sum()))
         cost = None if self.cost_per_simulation is None else self.cost_per_simulation * result.simulations
         return Act(result.actions[chosen], tokens=result.tokens, cost=cost, memory=result.tree)
