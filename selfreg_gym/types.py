@@ -132,8 +132,10 @@ class Decision:
 
     def renewed(self, *, task: Any = ...) -> Decision:
         """The same decision with its random stream reset; ``task``: another env, or ``...`` for the same."""
-        args = self.observation, self.admissible_actions, self.task if task is ... else task, self._key, self.info
-        return Decision(*args, self.memory, self.actor_memory)
+        other = self.remembering(self.memory, self.actor_memory)
+        if task is not ...:
+            other.task = task
+        return other
 
     def remembering(self, memory: Any, actor_memory: Any = None) -> Decision:
         """The same decision with its random stream reset and other memories."""

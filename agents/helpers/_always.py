@@ -25,9 +25,9 @@ def always_asked(teacher: Any, costs: Sequence[float], cap: int | None = None) -
     """The intervention, from 1 to K, that a helper always asks at the upper end of its knob.
 
     It occurs in the rollouts, because nothing is known about the others. Usage must not fall when the knob rises, so
-    always asking it must cost at least the usage at the smallest price. Of the interventions with both properties, it
-    is the one with the largest held-out success. If there is none, or if the teacher has no held-out estimates, it is
-    the most expensive one that occurs, the first of several.
+    always asking it must cost at least the usage at the smallest price. Of the interventions with both properties,
+    the one with the largest held-out success is chosen. If no intervention has both properties, or if the teacher has
+    no held-out estimates, the most expensive one that occurs is chosen, the first of several.
 
     Args:
         teacher: a frontier with prices, a transition model, or another teacher, of which all interventions count as
@@ -37,8 +37,7 @@ def always_asked(teacher: Any, costs: Sequence[float], cap: int | None = None) -
     """
     known = _known(teacher, len(costs))
     if isinstance(teacher, PricedFrontier):
-        cap = teacher.checked_cap(cap)
-        e = teacher.caps[cap - 1] if cap else teacher.estimates
+        e = teacher.estimates_under(teacher.checked_cap(cap))
         success, usage = e.success[e.never + 1 :], e.usage[e.never + 1 :]
         candidates = known & (usage >= e.usage[0])
         if candidates.any():

@@ -43,7 +43,7 @@ def curve_of(teacher: Any, costs: Sequence[float], cap: int | None = None) -> li
     if not isinstance(teacher, PricedFrontier):
         return None
     cap = teacher.checked_cap(cap)
-    e = teacher.caps[cap - 1] if cap else teacher.estimates
+    e = teacher.estimates_under(cap)
     checked_costs(costs, len(e.usage) - e.never - 1)
     always = e.never + always_asked(teacher, costs, cap)
     ends = (

@@ -67,12 +67,8 @@ class ThreadPool:
                     done.put((index, job(), None))
             except BaseException as error:  # run() raises it
                 done.put((index, None, error))
-            del (
-                task,
-                job,
-                done,
-                stopped,
-            )  # a job refers to its connection, which must be collectable while this thread waits
+            # A job refers to its connection, which must be collectable while this thread waits.
+            del task, job, done, stopped
 
 
 def _next(done: SimpleQueue[Any]) -> Any:

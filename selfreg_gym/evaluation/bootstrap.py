@@ -153,6 +153,10 @@ class Estimate(NamedTuple):
         """``[low, high]``, the form of intervals in result rows."""
         return [self.low, self.high]
 
+    def within(self, least: float, greatest: float) -> Estimate:
+        """The same estimate with its interval cut to ``[least, greatest]``."""
+        return Estimate(self.value, max(self.low, least), min(self.high, greatest))
+
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 

@@ -52,7 +52,7 @@ def rank_helpers(evaluation: Evaluation, helpers: Sequence[str], *, budget: floa
         i = helpers.index(name)
         ranked.append({
             "helper": name,
-            "success": plain(_rate(found[name])),
+            "success": plain(found[name].within(0.0, 1.0)),
             "difference": plain(_mean([one[i] for one in apart]) if i != best else Estimate(0.0, 0.0, 0.0)),
             "usage": float(np.mean([_usage(one, name, budget) for one in splits])),
             "shares": {one.table.split: plain(_share(one, success[j][i].value)) for j, one in enumerate(splits)},
@@ -85,11 +85,6 @@ def _success_at(
         return values if against is None else values - values[:, against : against + 1]
 
     return estimates(results.table, columns, read)
-
-
-def _rate(found: Estimate) -> Estimate:
-    """The estimate of a rate, with its interval cut to [0, 1]."""
-    return Estimate(found.value, max(found.low, 0.0), min(found.high, 1.0))
 
 
 def _mean(several: Sequence[Estimate]) -> Estimate:

@@ -144,10 +144,7 @@ class SplitResults:
         """
         columns = [(a, measure), (b, measure)]
         found = estimates(self.table, columns, lambda means: means[:, :1] - means[:, 1:], kind)[0]
-        if measure != "success":
-            return found
-        low, high = np.clip(found.ci, -1.0, 1.0).tolist()
-        return Estimate(found.value, low, high)
+        return found.within(-1.0, 1.0) if measure == "success" else found
 
 
 @cache

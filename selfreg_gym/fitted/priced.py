@@ -97,7 +97,7 @@ class PricedFrontier(ABC):
             raise InvalidArgumentError("a policy needs a budget, received None: only a hard cap can replace it.")
         if budget is not None:
             budget = check_number("a budget, in cost units per episode,", budget)
-        e = self.caps[cap - 1] if cap else self.estimates
+        e = self.estimates_under(cap)
         weights, message = budget_mixture(e, np.inf if budget is None else budget)
         message = "" if budget is None else message
         used = np.flatnonzero(weights > 0)
@@ -110,6 +110,10 @@ class PricedFrontier(ABC):
             expected_success=float(e.success @ weights), expected_usage=float(e.usage @ weights),
             success_ci=e.interval(weights, of="success"), usage_ci=e.interval(weights, of="usage"), message=message,
         )  # fmt: skip
+
+    def estimates_under(self, cap: int | None) -> Estimates:
+        """The held-out estimates of the policies under a checked cap (:meth:`checked_cap`); None: those without one."""
+        return self.caps[cap - 1] if cap else self.estimates
 
     def checked_cap(self, cap: int | None) -> int | None:
         """The cap; for None the largest one of the values, or None if they have none.

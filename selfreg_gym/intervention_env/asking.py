@@ -18,12 +18,13 @@ from selfreg_gym.errors import (
 )
 from selfreg_gym.intervention_env.guard import TaskGuard
 from selfreg_gym.types import Act, Actor, Decision
+from selfreg_gym.utils.arguments import is_integer
 from selfreg_gym.utils.time_limit import CallTimedOutError, call_within
 
 if TYPE_CHECKING:
     from selfreg_gym.intervention_env.episode import EpisodeState
 
-__all__ = ["ask", "ask_ahead", "ask_repeatedly", "is_integer"]
+__all__ = ["ask", "ask_ahead", "ask_repeatedly"]
 
 _MAX_TOKENS = 2**53  # per act, so that sums are exact and fit an int64
 _MAX_COST = 1e12  # cost units per act, so that sums are finite
@@ -62,9 +63,7 @@ def ask(
     rule, failure, late = "an actor must answer every decision", "", False
     before = _marks(decisions) if episodes is None else []
     try:
-        acts = (
-            _answers(actor, decisions) if timeout is None else call_within(timeout, lambda: _answers(actor, decisions))
-        )
+        acts = call_within(timeout, lambda: _answers(actor, decisions))
     except (SetupError, MissingPackageError, CheckpointError):
         raise
     except _WrongAnswerError as error:
@@ -210,10 +209,6 @@ def _logprobs_problem(logprobs: Any, admissible: tuple[str, ...] | None) -> str 
         return f"{rule}, received {shown(invalid[0])}"
     impossible = len(logprobs) > 0 and max(map(float, logprobs)) == float("-inf")
     return f"{rule}; at least one must be finite, received only minus infinity" if impossible else None
-
-
-def is_integer(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _is_number(value: Any) -> bool:

@@ -27,11 +27,10 @@ from selfreg_gym.errors import (
     message_of,
     shown,
 )
-from selfreg_gym.intervention_env.asking import is_integer
 from selfreg_gym.intervention_env.calls import CallInProgress
 from selfreg_gym.intervention_env.guard import TaskGuard
 from selfreg_gym.intervention_env.task_members import episodes_of
-from selfreg_gym.intervention_env.task_output import complete_info, read_reset, read_step, success_of
+from selfreg_gym.intervention_env.task_output import complete_info, count_steps_left, read_reset, read_step, success_of
 from selfreg_gym.types import Act, Decision, Intervention
 from selfreg_gym.utils.arguments import LARGEST_INTEGER, check_options
 from selfreg_gym.utils.random_streams import DECISION
@@ -365,7 +364,7 @@ class EpisodeState:
         if self._limit is not None or (
             "steps_left" in info and (type(left := info["steps_left"]) is not int or not 0 <= left <= LARGEST_INTEGER)
         ):
-            self._count_steps_left(info)
+            count_steps_left(info, None if self._limit is None else 0 if self.over else self._limit - self.t)
         complete_info(info, observation)
         info["usage"] = self.usage.copy()
         info["calls"] = self.calls.copy()
@@ -384,18 +383,3 @@ class EpisodeState:
         info["task_seed"] = self.seed
         info["error"] = error
         self.info = info
-
-    def _count_steps_left(self, info: dict[str, Any]) -> None:
-        """Limit ``steps_left`` by ``max_episode_steps``; remove the key if neither task nor env counts steps."""
-        left = info.get("steps_left")
-        if left is not None and not (is_integer(left) and 0 <= left <= LARGEST_INTEGER):
-            raise TaskContractError(
-                f"info['steps_left'] must be an integer of at least 0 or absent, received {shown(left)} from the task."
-            )
-        if self._limit is not None:
-            own = 0 if self.over else self._limit - self.t
-            info["steps_left"] = own if left is None else min(int(left), own)
-        elif left is None:
-            del info["steps_left"]
-        else:
-            info["steps_left"] = int(left)

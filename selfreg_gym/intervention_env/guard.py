@@ -14,15 +14,14 @@ from selfreg_gym.utils.time_limit import raise_if_interrupted
 
 __all__ = ["TaskGuard"]
 
+_PATIENCE = 10.0  # seconds to wait for the end of a task's step, in the thread of a call whose time is over
+
 
 class _Snapshot(NamedTuple):
     """The task's snapshot, and the mark of the state that it belongs to."""
 
     state: Any
     mark: object
-
-
-_PATIENCE = 10.0  # seconds to wait for the end of a task's step, in the thread of a call whose time is over
 
 
 class TaskGuard(gym.Wrapper[str, str, str, str]):

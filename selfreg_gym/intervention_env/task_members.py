@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 from gymnasium.envs.registration import load_env_creator
 
 from selfreg_gym import registry
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError, shown
 from selfreg_gym.types import optional_member
+from selfreg_gym.utils.arguments import is_integer
 
 __all__ = ["episodes_of", "task_class", "task_function", "task_id", "task_member"]
 
@@ -94,4 +94,4 @@ def task_member(task: Any, name: str) -> Any:
 def episodes_of(task: gym.Env[Any, Any]) -> int | None:
     """The number of tasks of a task env (``num_episodes``), or None if it does not report it."""
     number = optional_member(task, "num_episodes")
-    return int(number) if isinstance(number, int | np.integer) and not isinstance(number, bool) else None
+    return int(number) if is_integer(number) else None

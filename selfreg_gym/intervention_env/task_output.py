@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from selfreg_gym.errors import TaskContractError, shown
+from selfreg_gym.utils.arguments import LARGEST_INTEGER, is_integer
 
 __all__ = ["checked_flag", "complete_info", "read_reset", "read_step", "success_of"]
 
@@ -176,3 +177,26 @@ def _actions(actions: Any) -> tuple[str, ...]:
         "info['admissible_actions'] of a task must be a tuple of str, or absent if any text is admissible; received "
         f"{shown(actions)} of type {type(actions).__name__}."
     )
+
+
+def count_steps_left(info: dict[str, Any], own: int | None) -> None:
+    """Limit ``info["steps_left"]`` by the env's own count; remove the key if neither task nor env counts steps.
+
+    Args:
+        info: the task's info, which is changed.
+        own: steps until ``max_episode_steps`` of the env; None: the env has no limit.
+
+    Raises:
+        TaskContractError: the task's value is not an integer of at least 0.
+    """
+    left = info.get("steps_left")
+    if left is not None and not (is_integer(left) and 0 <= left <= LARGEST_INTEGER):
+        raise TaskContractError(
+            f"info['steps_left'] must be an integer of at least 0 or absent, received {shown(left)} from the task."
+        )
+    if own is not None:
+        info["steps_left"] = own if left is None else min(int(left), own)
+    elif left is None:
+        del info["steps_left"]
+    else:
+        info["steps_left"] = int(left)

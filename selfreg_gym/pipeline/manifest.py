@@ -199,12 +199,13 @@ class Manifest:
             settings: the same settings as this version records them.
             inputs: the artifacts that the stage reads.
         """
-        if _digest(former) == _digest(settings):
+        old, new = _digest(former), _digest(settings)
+        if old == new:
             return
         record, unfinished = self.data["stages"].get(stage), self.data.get("unfinished", {})
-        if record is not None and record["settings"] == _digest(former):
+        if record is not None and record["settings"] == old:
             read = {name: record["artifacts"].get(name) for name in inputs}
-            record |= {"settings": _digest(settings), "made_from": _digest([settings, read])}
+            record |= {"settings": new, "made_from": _digest([settings, read])}
             self.save()
         elif stage in unfinished:
             read = {name: self._hash(name) for name in inputs}

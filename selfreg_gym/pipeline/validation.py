@@ -80,22 +80,24 @@ def _check_names(config: RunConfig) -> None:
         learners = [one for one in registry.names("helpers") if helper_class(one).needs_cap is not None]
         if name not in learners:
             raise UnknownNameError("reinforcement learner", name, learners)
-    for split in (*config.task.splits.values(), *config.select.splits.values()):
-        build_task(config.task.id, {**config.task.arguments, **split}).close()
-    _check_number_of_tasks(config)
-
-
-def _check_number_of_tasks(config: RunConfig) -> None:
-    """Raise if more tasks are to be collected than there are (the other stages take as many as there are)."""
-    split = config.task.collected
-    task = build_task(config.task.id, {**config.task.arguments, **config.task.splits[split]})
-    available = episodes_of(task)
-    task.close()
+    numbers = {split: _number_of_tasks(config, kwargs) for split, kwargs in config.task.splits.items()}
+    for kwargs in config.select.splits.values():
+        _number_of_tasks(config, kwargs)
+    available = numbers[config.task.collected]  # the other stages take as many tasks as there are
     if available is not None and 0 < available < config.collect.tasks:
         raise InvalidArgumentError(
-            f"collect.tasks must be at most {available}, the number of tasks of {config.task.id!r} (split {split!r}); "
-            f"received {config.collect.tasks}."
+            f"collect.tasks must be at most {available}, the number of tasks of {config.task.id!r} (split "
+            f"{config.task.collected!r}); received {config.collect.tasks}."
         )
+
+
+def _number_of_tasks(config: RunConfig, split: Mapping[str, Any]) -> int | None:
+    """The number of tasks of a split, or None if its task does not report it; an error if it cannot be made."""
+    task = build_task(config.task.id, {**config.task.arguments, **split})
+    try:
+        return episodes_of(task)
+    finally:
+        task.close()
 
 
 def _is_trained(name: str) -> bool:

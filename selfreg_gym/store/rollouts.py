@@ -103,9 +103,7 @@ class Rollouts:
         """
         found = schema.differences(*schema.comparable(self.spec, json.loads(schema.spec_json(spec))))
         if found:
-            found.sort(
-                key=lambda line: line.startswith("env.identity.")
-            )  # arguments first, then what follows from them
+            found.sort(key=lambda line: line.startswith("env.identity."))  # arguments first, then what depends on them
             hint = ""
             if found[0].startswith("env.identity.") and any(
                 line.startswith(("env.identity.attributes.", "env.identity.functions.")) for line in found

@@ -28,12 +28,18 @@ __all__ = [
     "check_render_mode",
     "check_tasks",
     "chosen_task",
+    "is_integer",
     "is_number",
     "task_and_events",
 ]
 
 LARGEST_INTEGER = 2**63 - 1
 """The largest integer of a store and of an int64 array."""
+
+
+def is_integer(value: Any) -> bool:
+    """Whether a value is an integer of Python or NumPy; bool is not an integer."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def is_number(value: Any) -> bool:
